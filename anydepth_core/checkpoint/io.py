@@ -1,0 +1,120 @@
+"""Our checkpoints: one safetensors file with the weights and, in its metadata, what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import json
+import os
+from pathlib import Path
+import tempfile
+from typing import Any
+
+from safetensors import safe_open, SafetensorError
+from safetensors.torch import save_file
+import torch
+
+from anydepth_core.checkpoint.report import check_keys
+from anydepth_core.models.build import build_detector
+from anydepth_core.models.detector import Detector
+
+_FORMAT = 'anydepth-checkpoint-1'
+
+
+def save_checkpoint(
+    path: str | Path,
+    detector: Detector,
+    metadata: Mapping[str, Any],
+    state_dict: Mapping[str, torch.Tensor] | None = None,
+) -> None:
+    """Write weights and metadata atomically.
+
+    Args:
+        path: target file, ``*.safetensors``.
+        detector: the detector; its name, variant and number of classes are stored.
+        metadata: JSON-serialisable facts (class names, image size, metrics per depth, recipe, epoch, seed).
+        state_dict: weights to store instead of the detector's own (for example averaged ones).
+    """
+    description = {
+        'format': _FORMAT,
+        'name': detector.name,
+        'variant': detector.variant,
+        'num_classes': detector.num_classes,
+    }
+    tensors = {
+        key: value.detach().cpu().contiguous()
+        for key, value in (state_dict or detector.state_dict()).items()
+    }
+    save_tensors(path, tensors, {**metadata, **description})
+
+
+def save_tensors(path: str | Path, tensors: dict[str, torch.Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write tensors and JSON metadata to a safetensors file atomically."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+    os.close(handle)
+    try:
+        save_file(tensors, temporary, metadata={'anydepth': json.dumps(metadata)})
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """Metadata of a checkpoint.
+
+    Raises:
+        ValueError: if the file is missing or no checkpoint of this project.
+    """
+    return read_tensors(path, tensors=False)[1]
+
+
+def load_checkpoint(path: str | Path) -> Detector:
+    """Build the detector of a checkpoint and load its weights; the detector is in evaluation mode.
+
+    Raises:
+        ValueError: if the file is missing, no checkpoint, or its weights do not fit; the message says which keys.
+    """
+    tensors, metadata = read_tensors(path)
+    detector = build_detector(metadata['name'], metadata['variant'], metadata['num_classes'])
+    load_weights(detector, tensors)
+    return detector.eval()
+
+
+def load_weights(detector: Detector, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Load weights that must fit exactly.
+
+    Raises:
+        ValueError: if keys are missing, unexpected or misshaped; the message lists them.
+    """
+    expected = {key: tuple(value.shape) for key, value in detector.state_dict().items()}
+    given = {key: tuple(value.shape) for key, value in tensors.items()}
+    check_keys(expected, given, f'{detector.name} ({detector.variant}, {detector.num_classes} classes)')
+    detector.load_state_dict(dict(tensors))
+
+
+def read_tensors(
+    path: str | Path, tensors: bool = True, expected_format: str = _FORMAT
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Read the tensors and the metadata of a safetensors file written by this project.
+
+    Raises:
+        ValueError: if the file is missing, damaged, or of another format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f'checkpoint {path} does not exist')
+    try:
+        with safe_open(str(path), framework='pt') as file:
+            metadata = json.loads((file.metadata() or {}).get('anydepth', '{}'))
+            loaded = {key: file.get_tensor(key) for key in file.keys()} if tensors else {}
+    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+        raise ValueError(f'{path} is no readable safetensors file: {error}') from None
+    if metadata.get('format') != expected_format:
+        raise ValueError(
+            f'{path} holds format {metadata.get("format")!r}, not {expected_format!r}; '
+            'write it with anydepth train'
+        )
+    return loaded, metadata

@@ -1,0 +1,1 @@
+"""Detectors: model, losses and postprocess; this package itself imports no torch."""

@@ -1,0 +1,21 @@
+"""Build a detector by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from anydepth_core.models.detector import Detector
+from anydepth_core.models.yolov12.layout import SCALES
+from anydepth_core.models.yolov12.model import AnyDepthYOLOv12
+
+BUILDERS: dict[str, Callable[..., Detector]] = {
+    f'anydepth_yolov12{scale}': partial(AnyDepthYOLOv12, scale) for scale in SCALES
+}
+
+
+def build_detector(name: str, variant: str = 'orig', num_classes: int = 80) -> Detector:
+    """Build a detector with freshly initialised weights; see ``anydepth_core.build_detector``."""
+    if name not in BUILDERS:
+        raise ValueError(f'no detector {name!r}; known: {", ".join(BUILDERS)}')
+    return BUILDERS[name](variant=variant, num_classes=num_classes)

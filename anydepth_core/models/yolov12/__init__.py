@@ -1,0 +1,1 @@
+"""Any-depth YOLOv12."""

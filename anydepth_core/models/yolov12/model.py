@@ -1,0 +1,63 @@
+"""Any-depth YOLOv12: backbone, neck and head (arXiv 2605.09407)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from anydepth_core.depth import DepthConfig, DepthSpace
+from anydepth_core.models.detector import check_images, Detector, RawPredictions
+from anydepth_core.models.yolov12.backbone import Backbone
+from anydepth_core.models.yolov12.head import Head, STRIDES
+from anydepth_core.models.yolov12.layout import SCALES, VARIANTS
+from anydepth_core.models.yolov12.neck import Neck
+
+STAGES = (
+    'backbone.stage1',
+    'backbone.stage2',
+    'backbone.stage3',
+    'backbone.stage4',
+    'neck.up16',
+    'neck.up8',
+    'neck.down16',
+    'neck.down32',
+)
+
+
+class AnyDepthYOLOv12(Detector):
+    """Any-depth YOLOv12.
+
+    Args:
+        scale: ``n``, ``s``, ``l`` or ``x``.
+        variant: ``orig`` (C3k2 blocks drop repeats) or ``switch`` (they keep them, the C3k inside drop a bottleneck).
+        num_classes: number of classes.
+
+    Raises:
+        ValueError: if scale or variant is unknown or there is no class.
+    """
+
+    def __init__(self, scale: str, variant: str = 'orig', num_classes: int = 80) -> None:
+        super().__init__()
+        if scale not in SCALES or variant not in VARIANTS:
+            raise ValueError(
+                f'no any-depth YOLOv12 of scale {scale!r}, variant {variant!r}; '
+                f'scales: {", ".join(SCALES)}; variants: {", ".join(VARIANTS)}'
+            )
+        if num_classes < 1:
+            raise ValueError(f'num_classes is {num_classes}; at least 1 is needed')
+        layout = replace(SCALES[scale], keep_repeats=variant == 'switch')
+        self.name, self.variant, self.num_classes = f'anydepth_yolov12{scale}', variant, num_classes
+        self.depth_space = DepthSpace(STAGES, backbone_stages=4)
+        self.backbone = Backbone(layout)
+        self.neck = Neck(layout)
+        self.head = Head(layout.channels(256, 512, 1024), num_classes)
+
+    def forward(self, images: torch.Tensor, depth: DepthConfig | str) -> RawPredictions:
+        """Run at one depth; see :class:`Detector`."""
+        check_images(images)
+        bits = self.depth_space.parse(depth).stages
+        c3, c4, c5 = self.backbone(images, bits[:4])
+        t16, p8, p16, p32 = self.neck((c3, c4, c5), bits[4:])
+        levels = self.head((p8, p16, p32))
+        return RawPredictions(levels, [c3, c4, c5, t16, p8, p16, p32], STRIDES, self.head.dfl.values)

@@ -1,0 +1,74 @@
+"""Convolution with one norm, or with the two norms of an essential block."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+import torch.nn.functional as F
+
+from anydepth_core.nn.norm import batch_norm
+
+
+class ConvNorm(nn.Module):
+    """Convolution without bias, batch norm, SiLU.
+
+    A switchable one belongs to an essential path: it owns a second norm, ``norm_base``, for the passes in which the
+    refinement of its stage is left out. Where leaving out the refinement also narrows the input, the base pass uses
+    the first ``base_in_channels`` input channels of the weight, or a weight of its own (``conv_base``).
+
+    Args:
+        in_channels: channels of the input at full depth.
+        out_channels: channels of the output.
+        kernel: kernel side; padding keeps the size at stride 1.
+        stride: stride.
+        groups: convolution groups.
+        activation: apply SiLU.
+        switchable: own ``norm_base``.
+        base_in_channels: channels of the input at base depth, None if they do not change.
+        own_base_conv: use a separate weight for the narrowed input.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+        activation: bool = True,
+        switchable: bool = False,
+        base_in_channels: int | None = None,
+        own_base_conv: bool = False,
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False
+        )
+        self.norm = batch_norm(out_channels)
+        self.norm_base = batch_norm(out_channels) if switchable else None
+        self.base_in_channels = base_in_channels
+        self.conv_base = (
+            nn.Conv2d(base_in_channels, out_channels, kernel, stride, kernel // 2, bias=False)
+            if own_base_conv and base_in_channels is not None
+            else None
+        )
+        self.activation = nn.SiLU() if activation else nn.Identity()
+
+    def forward(self, x: torch.Tensor, full: bool = True) -> torch.Tensor:
+        """Map (B, in_channels, H, W) to (B, out_channels, H / stride, W / stride).
+
+        Args:
+            x: the input; at base depth it has ``base_in_channels`` channels where that is set.
+            full: False selects what the base depth uses.
+        """
+        if full or self.norm_base is None:
+            return self.activation(self.norm(self.conv(x)))
+        return self.activation(self.norm_base(self._conv_at_base(x)))
+
+    def _conv_at_base(self, x: torch.Tensor) -> torch.Tensor:
+        if self.conv_base is not None:
+            return self.conv_base(x)
+        if self.base_in_channels is None:
+            return self.conv(x)
+        weight = self.conv.weight[:, : self.base_in_channels]
+        return F.conv2d(x, weight, None, self.conv.stride, self.conv.padding)
