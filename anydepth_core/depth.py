@@ -1,16 +1,18 @@
 """Depth: which refinements of a detector run.
 
-A detector is a chain of *stages*. The essential path of a stage always runs, its refinement may be left out. A
-:class:`DepthConfig` says, stage by stage, whether the refinement runs; a :class:`DepthSpace` is the set of depths of
-one detector and converts to and from text; a :class:`Ladder` is the short list of operating points a robot uses.
+A detector is a chain of *stages*. The essential path of a stage always runs, its refinement may be
+left out. A :class:`DepthConfig` says, stage by stage, whether the refinement runs; a
+:class:`DepthSpace` is the set of depths of one detector and converts to and from text; a
+:class:`Ladder` is the short list of operating points a robot uses.
 
-Text form: ``full``, ``base`` or one bit per stage, backbone and neck separated by a dash (``1111-0011``), followed by
-``d<n>`` (decoder layers) where the detector has a decoder (``1111-1d6``). A bit 1 means that the refinement runs.
+Text form: ``full``, ``base`` or one bit per stage, backbone and neck separated by a dash
+(``1111-0011``), followed by ``d<n>`` (decoder layers) where the detector has a decoder
+(``1111-1d6``). A bit 1 means that the refinement runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 import itertools
 import re
@@ -37,8 +39,10 @@ class DepthSpace:
 
     Attributes:
         stages: stage names, backbone first, in execution order.
-        backbone_stages: how many of ``stages`` belong to the backbone (the dash of the text form stands after them).
-        decoder_layers: decoder layers evaluated at full depth, None for detectors without a decoder.
+        backbone_stages: how many of ``stages`` belong to the backbone (the dash of the text form
+            stands after them).
+        decoder_layers: decoder layers evaluated at full depth, None for detectors without a
+            decoder.
     """
 
     stages: tuple[str, ...]
@@ -60,7 +64,8 @@ class DepthSpace:
         """Read a depth from its text form; a :class:`DepthConfig` is only checked.
 
         Raises:
-            ValueError: if the text is no depth of this detector; the message shows the legal forms.
+            ValueError: if the text is no depth of this detector; the message shows the legal
+                forms.
         """
         if isinstance(text, DepthConfig):
             return self._checked(text, text)
@@ -97,7 +102,8 @@ class DepthSpace:
         layers_fit = (
             depth.decoder_layers is None
             if self.decoder_layers is None
-            else depth.decoder_layers is not None and 1 <= depth.decoder_layers <= self.decoder_layers
+            else depth.decoder_layers is not None
+            and 1 <= depth.decoder_layers <= self.decoder_layers
         )
         if len(depth.stages) != len(self.stages) or not layers_fit:
             raise ValueError(self._refusal(given))
@@ -105,14 +111,17 @@ class DepthSpace:
 
     def _refusal(self, given: object) -> str:
         example = '-'.join(
-            filter(None, ('1' * self.backbone_stages, '0' * (len(self.stages) - self.backbone_stages)))
+            filter(
+                None, ('1' * self.backbone_stages, '0' * (len(self.stages) - self.backbone_stages))
+            )
         )
         decoder = ''
         if self.decoder_layers is not None:
             example += f'd{self.decoder_layers}'
             decoder = f', then d and 1 to {self.decoder_layers} decoder layers'
         return (
-            f"depth {given!r} is not legal: use 'full', 'base' or {len(self.stages)} bits like {example!r} "
+            f"depth {given!r} is not legal: use 'full', 'base' or {len(self.stages)} bits "
+            f'like {example!r} '
             f'(1 runs the refinement; order {", ".join(self.stages)}{decoder})'
         )
 
@@ -124,7 +133,8 @@ class OperatingPoint:
     Attributes:
         depth: the depth.
         image_size: (height, width) of the network input in pixels.
-        metrics: figures measured for this point, for example ``{'AP': 0.61, 'AP50': 0.92, 'multiply_adds': 1.1e9}``.
+        metrics: figures measured for this point, for example ``{'AP': 0.61, 'AP50': 0.92,
+            'multiply_adds': 1.1e9}``.
     """
 
     depth: DepthConfig
@@ -134,7 +144,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class Ladder:
-    """The calibrated operating points of a bundle, cheapest first; an integer depth is an index into it."""
+    """The calibrated operating points of a bundle, cheapest first; an integer depth is an index."""
 
     space: DepthSpace
     points: tuple[OperatingPoint, ...]
@@ -145,11 +155,13 @@ class Ladder:
     def __getitem__(self, level: int) -> OperatingPoint:
         return self.points[level]
 
-    def parse(self, depth: int | str | DepthConfig, default_size: tuple[int, int]) -> OperatingPoint:
+    def parse(
+        self, depth: int | str | DepthConfig, default_size: tuple[int, int]
+    ) -> OperatingPoint:
         """Turn what a user gives as depth into an operating point.
 
-        A level (an integer, or its decimal text when that is no bit string) selects the ladder's point with its
-        input size; a text depth runs at ``default_size``.
+        A level (an integer, or its decimal text when that is no bit string) selects the ladder's
+        point with its input size; a text depth runs at ``default_size``.
 
         Raises:
             ValueError: if the level or the text is not legal; the message lists what is.
@@ -163,16 +175,18 @@ class Ladder:
             return self._point_of(config, default_size)
         if not 0 <= level < len(self):
             raise ValueError(
-                f'depth {depth!r} is not legal: the ladder has the levels 0 (cheapest) to {len(self) - 1} (dearest); '
+                f'depth {depth!r} is not legal: the ladder has the levels 0 (cheapest) to '
+                f'{len(self) - 1} (dearest); '
                 f"or use 'full', 'base' or bits like {self.space.format(self.space.full)!r}"
             )
         return self.points[level]
 
     def level_of(self, point: OperatingPoint) -> int | None:
-        """Index of the ladder point with the same depth and input size, None if it is not on the ladder."""
-        keys: Sequence[tuple[DepthConfig, tuple[int, int]]] = [(p.depth, p.image_size) for p in self.points]
-        key = (point.depth, point.image_size)
-        return keys.index(key) if key in keys else None
+        """Return the index of the point with the same depth and size, None if there is none."""
+        for level, mine in enumerate(self.points):
+            if (mine.depth, mine.image_size) == (point.depth, point.image_size):
+                return level
+        return None
 
     def _level(self, depth: int | str | DepthConfig) -> int | None:
         if isinstance(depth, bool):

@@ -1,4 +1,4 @@
-"""Values that travel between the parts of the package; numpy only, so that robots need no torch."""
+"""Values that travel between the parts of the package; numpy only: robots need no torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ class Detections:
     """What was found in one image.
 
     Attributes:
-        boxes_xyxy_px: (N, 4) float32, left, top, right, bottom in pixels of the received image, clipped to it.
+        boxes_xyxy_px: (N, 4) float32, left, top, right, bottom in pixels of the received image,
+            clipped to it.
         scores: (N,) float32 in [0, 1], descending.
         labels: (N,) int64, index into the model's class names.
     """
@@ -27,7 +28,9 @@ class Detections:
     @staticmethod
     def empty() -> Detections:
         """No detection at all."""
-        return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+        return Detections(
+            np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64)
+        )
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class Target:
     """Ground truth of one training or evaluation image.
 
     Attributes:
-        boxes_xyxy_px: (N, 4) float32, left, top, right, bottom in pixels of the image it belongs to.
+        boxes_xyxy_px: (N, 4) float32, left, top, right, bottom in pixels of the image it belongs
+            to.
         labels: (N,) int64 class indices, 0-based and contiguous.
     """
 

@@ -34,7 +34,9 @@ _LAYERS = {
 _WORDS = {'norm': 'bn', 'norm_base': 'bn_skip', 'conv_base': 'conv_skip'}
 
 
-def convert_state_dict(state_dict: Mapping[str, Any], detector: Detector) -> dict[str, torch.Tensor]:
+def convert_state_dict(
+    state_dict: Mapping[str, Any], detector: Detector
+) -> dict[str, torch.Tensor]:
     """Turn a state dict with published key names into one for ``detector.load_state_dict``.
 
     Args:

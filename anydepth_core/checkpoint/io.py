@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 import json
-import os
 from pathlib import Path
-import tempfile
 from typing import Any
 
 from safetensors import safe_open, SafetensorError
@@ -14,6 +12,7 @@ from safetensors.torch import save_file
 import torch
 
 from anydepth_core.checkpoint.report import check_keys
+from anydepth_core.files import replacing
 from anydepth_core.models.build import build_detector
 from anydepth_core.models.detector import Detector
 
@@ -31,7 +30,8 @@ def save_checkpoint(
     Args:
         path: target file, ``*.safetensors``.
         detector: the detector; its name, variant and number of classes are stored.
-        metadata: JSON-serialisable facts (class names, image size, metrics per depth, recipe, epoch, seed).
+        metadata: JSON-serialisable facts (class names, image size, metrics per depth, recipe,
+            epoch, seed).
         state_dict: weights to store instead of the detector's own (for example averaged ones).
     """
     description = {
@@ -40,26 +40,16 @@ def save_checkpoint(
         'variant': detector.variant,
         'num_classes': detector.num_classes,
     }
-    tensors = {
-        key: value.detach().cpu().contiguous()
-        for key, value in (state_dict or detector.state_dict()).items()
-    }
-    save_tensors(path, tensors, {**metadata, **description})
+    save_tensors(path, state_dict or detector.state_dict(), {**metadata, **description})
 
 
-def save_tensors(path: str | Path, tensors: dict[str, torch.Tensor], metadata: Mapping[str, Any]) -> None:
+def save_tensors(
+    path: str | Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]
+) -> None:
     """Write tensors and JSON metadata to a safetensors file atomically."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    os.close(handle)
-    try:
-        save_file(tensors, temporary, metadata={'anydepth': json.dumps(metadata)})
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    packed = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    with replacing(path) as temporary:
+        save_file(packed, str(temporary), metadata={'anydepth': json.dumps(metadata)})
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
@@ -75,7 +65,8 @@ def load_checkpoint(path: str | Path) -> Detector:
     """Build the detector of a checkpoint and load its weights; the detector is in evaluation mode.
 
     Raises:
-        ValueError: if the file is missing, no checkpoint, or its weights do not fit; the message says which keys.
+        ValueError: if the file is missing, no checkpoint, or its weights do not fit; the message
+            says which keys.
     """
     tensors, metadata = read_tensors(path)
     detector = build_detector(metadata['name'], metadata['variant'], metadata['num_classes'])
@@ -91,7 +82,9 @@ def load_weights(detector: Detector, tensors: Mapping[str, torch.Tensor]) -> Non
     """
     expected = {key: tuple(value.shape) for key, value in detector.state_dict().items()}
     given = {key: tuple(value.shape) for key, value in tensors.items()}
-    check_keys(expected, given, f'{detector.name} ({detector.variant}, {detector.num_classes} classes)')
+    check_keys(
+        expected, given, f'{detector.name} ({detector.variant}, {detector.num_classes} classes)'
+    )
     detector.load_state_dict(dict(tensors))
 
 
@@ -109,7 +102,7 @@ def read_tensors(
     try:
         with safe_open(str(path), framework='pt') as file:
             metadata = json.loads((file.metadata() or {}).get('anydepth', '{}'))
-            loaded = {key: file.get_tensor(key) for key in file.keys()} if tensors else {}
+            loaded = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 if tensors else {}
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
         raise ValueError(f'{path} is no readable safetensors file: {error}') from None
     if metadata.get('format') != expected_format:

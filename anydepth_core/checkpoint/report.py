@@ -27,11 +27,17 @@ def check_keys(expected: Shapes, given: Shapes, detector: str) -> None:
         if key in given and tuple(given[key]) != tuple(expected[key])
     ]
     if missing or unexpected or misshaped:
-        parts = (_list('missing', missing), _list('unexpected', unexpected), _list('misshaped', misshaped))
+        parts = (
+            _list('missing', missing),
+            _list('unexpected', unexpected),
+            _list('misshaped', misshaped),
+        )
         raise ValueError(f'the weights do not fit {detector}: {"; ".join(parts)}')
 
 
 def _list(word: str, keys: Iterable[str]) -> str:
     keys = list(keys)
-    shown = ', '.join(keys[:_SHOWN]) + (f', ... {len(keys) - _SHOWN} more' if len(keys) > _SHOWN else '')
+    shown = ', '.join(keys[:_SHOWN]) + (
+        f', ... {len(keys) - _SHOWN} more' if len(keys) > _SHOWN else ''
+    )
     return f'{len(keys)} {word}' + (f' ({shown})' if keys else '')

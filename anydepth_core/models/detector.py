@@ -18,7 +18,8 @@ class RawPredictions:
     """Output of a dense detector before any postprocessing.
 
     Attributes:
-        levels: one (B, 4 * bins + num_classes, H, W) per stride: box side distributions, then class logits.
+        levels: one (B, 4 * bins + num_classes, H, W) per stride: box side distributions, then
+            class logits.
         stage_maps: outputs of the stages that the distillation compares, each (B, C, H, W).
         strides: input pixels per cell of each level.
         bins: (bins,) distances, in cells, that the box distributions range over.
@@ -31,8 +32,14 @@ class RawPredictions:
 
     @cached_property
     def decoded(self) -> torch.Tensor:
-        """(B, 4 + num_classes, A): centre x, centre y, width, height in input pixels, then sigmoid scores."""
-        return torch.cat(decode_levels(self.levels, self.strides, self.bins), 1)
+        """(B, 4 + num_classes, A): cx, cy, width, height in input pixels, then sigmoid scores."""
+        return torch.cat(tuple(self.outputs.values()), 1)
+
+    @property
+    def outputs(self) -> dict[str, torch.Tensor]:
+        """Boxes (B, 4, A) and scores (B, num_classes, A): what an exported model returns."""
+        boxes, scores = decode_levels(self.levels, self.strides, self.bins)
+        return {'boxes': boxes, 'scores': scores}
 
     @property
     def features(self) -> list[torch.Tensor]:
@@ -63,8 +70,13 @@ class Detector(nn.Module):
             depth: which refinements run.
 
         Raises:
-            ValueError: if the depth is not legal for this detector, or H or W is no multiple of 32.
+            ValueError: if the depth is not legal for this detector, or H or W is no multiple of
+                32.
         """
+        raise NotImplementedError
+
+    def stage_modules(self) -> list[nn.Module]:
+        """Return the stages in ``depth_space`` order; each is called as ``stage(*maps, full)``."""
         raise NotImplementedError
 
     def features(self, images: torch.Tensor, depth: DepthConfig | str) -> list[torch.Tensor]:
@@ -76,10 +88,18 @@ def check_images(images: torch.Tensor, multiple: int = 32) -> None:
     """Refuse inputs whose shape the network cannot process.
 
     Raises:
-        ValueError: if the shape is not (B, 3, H, W) with H and W positive multiples of ``multiple``.
+        ValueError: if the shape is not (B, 3, H, W) with H and W positive multiples of
+            ``multiple``.
     """
     shape: Sequence[int] = images.shape
-    if len(shape) != 4 or shape[1] != 3 or shape[2] % multiple or shape[3] % multiple or not min(shape):
+    if (
+        len(shape) != 4
+        or shape[1] != 3
+        or shape[2] % multiple
+        or shape[3] % multiple
+        or not min(shape)
+    ):
         raise ValueError(
-            f'images have shape {tuple(shape)}; they must be (B, 3, H, W) with H and W multiples of {multiple}'
+            f'images have shape {tuple(shape)}; they must be (B, 3, H, W) '
+            f'with H and W multiples of {multiple}'
         )

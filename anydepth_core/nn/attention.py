@@ -1,4 +1,4 @@
-"""Area attention and the block around it (YOLOv12, arXiv 2502.12524; tables in arXiv 2605.09407)."""
+"""Area attention and the block around it (YOLOv12, arXiv 2502.12524; arXiv 2605.09407)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ HEAD_CHANNELS = 32
 class AreaAttention(nn.Module):
     """Multi-head self-attention inside horizontal strips of the map.
 
-    The row-major flattened map is cut into ``areas`` strips of equal length; attention runs inside each. A depthwise
-    5x5 convolution of the values, over the whole map, carries position across strips.
+    The row-major flattened map is cut into ``areas`` strips of equal length; attention runs inside
+    each. A depthwise 5x5 convolution of the values, over the whole map, carries position across
+    strips.
 
     Args:
         channels: channels in and out, a multiple of 32.

@@ -18,7 +18,8 @@ def anchor_points(
         strides: input pixels per cell.
 
     Returns:
-        points (A, 2): x, y in cells of their own level (cell centre = index + 0.5); stride (A, 1) of each point.
+        points (A, 2): x, y in cells of their own level (cell centre = index + 0.5); stride (A, 1)
+            of each point.
     """
     points, point_strides = [], []
     for level, stride in zip(levels, strides):
@@ -32,7 +33,7 @@ def anchor_points(
 
 
 def side_distances(box_logits: torch.Tensor, bins: torch.Tensor) -> torch.Tensor:
-    """Expectation of the four side distributions.
+    """Return the expectation of the four side distributions.
 
     Args:
         box_logits: (..., 4 * n) logits, sides left, top, right, bottom with n bins each.
@@ -62,7 +63,8 @@ def decode_levels(
         bins: (n,) distance of each bin in cells.
 
     Returns:
-        boxes (B, 4, A): centre x, centre y, width, height in input pixels; scores (B, num_classes, A) in [0, 1].
+        boxes (B, 4, A): centre x, centre y, width, height in input pixels; scores (B, num_classes,
+            A) in [0, 1].
     """
     flat = torch.cat([level.flatten(2) for level in levels], 2)
     split = 4 * len(bins)
@@ -76,7 +78,7 @@ def decode_levels(
 
 
 def complete_iou(a: torch.Tensor, b: torch.Tensor, eps: float = 1e-7) -> torch.Tensor:
-    """CIoU of pairs of boxes (arXiv 1911.08287): overlap, centre distance and aspect ratio in one figure.
+    """Return the CIoU of pairs of boxes: overlap, centre distance, aspect ratio (arXiv 1911.08287).
 
     Args:
         a: (..., 4) left, top, right, bottom.
@@ -101,7 +103,9 @@ def complete_iou(a: torch.Tensor, b: torch.Tensor, eps: float = 1e-7) -> torch.T
     distance = (
         (b_left + b_right - a_left - a_right) ** 2 + (b_top + b_bottom - a_top - a_bottom) ** 2
     ) / 4
-    aspect = 4 / math.pi**2 * (torch.atan(b_width / b_height) - torch.atan(a_width / a_height)) ** 2
+    aspect = (
+        4 / math.pi**2 * (torch.atan(b_width / b_height) - torch.atan(a_width / a_height)) ** 2
+    )
     with torch.no_grad():
         weight = aspect / (aspect - iou + 1 + eps)
     return iou - (distance / diagonal + aspect * weight)

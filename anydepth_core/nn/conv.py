@@ -12,9 +12,10 @@ from anydepth_core.nn.norm import batch_norm
 class ConvNorm(nn.Module):
     """Convolution without bias, batch norm, SiLU.
 
-    A switchable one belongs to an essential path: it owns a second norm, ``norm_base``, for the passes in which the
-    refinement of its stage is left out. Where leaving out the refinement also narrows the input, the base pass uses
-    the first ``base_in_channels`` input channels of the weight, or a weight of its own (``conv_base``).
+    A switchable one belongs to an essential path: it owns a second norm, ``norm_base``, for the
+    passes in which the refinement of its stage is left out. Where leaving out the refinement also
+    narrows the input, the base pass uses the first ``base_in_channels`` input channels of the
+    weight, or a weight of its own (``conv_base``).
 
     Args:
         in_channels: channels of the input at full depth.

@@ -1,9 +1,10 @@
 """The method: a stage with an essential path and a refinement that can be left out.
 
-A stage is a chain of blocks. The first ones are *essential* and always run; the rest is the *refinement*. Leaving the
-refinement out hands on the output of the last essential block, so the stage still produces its level of the feature
-hierarchy, only less refined. Because the following layers then see other statistics, every essential block owns two
-norms; which one runs depends on the depth bit of its own stage (arXiv 2605.09407; arXiv 2312.16392).
+A stage is a chain of blocks. The first ones are *essential* and always run; the rest is the
+*refinement*. Leaving the refinement out hands on the output of the last essential block, so the
+stage still produces its level of the feature hierarchy, only less refined. Because the following
+layers then see other statistics, every essential block owns two norms; which one runs depends on
+the depth bit of its own stage (arXiv 2605.09407; arXiv 2312.16392).
 """
 
 from __future__ import annotations
@@ -22,14 +23,17 @@ def essential_count(repeats: int) -> int:
 class Stage(nn.Module):
     """A chain of blocks of which the tail can be left out.
 
-    Blocks are called as ``block(x, full)``; at base depth an essential block runs with its ``norm_base``.
+    Blocks are called as ``block(x, full)``; at base depth an essential block runs with its
+    ``norm_base``.
 
     Args:
         essential: blocks that always run.
         refinement: blocks that run only at full depth.
     """
 
-    def __init__(self, essential: Iterable[nn.Module], refinement: Iterable[nn.Module] = ()) -> None:
+    def __init__(
+        self, essential: Iterable[nn.Module], refinement: Iterable[nn.Module] = ()
+    ) -> None:
         super().__init__()
         self.essential = nn.ModuleList(essential)
         self.refinement = nn.ModuleList(refinement)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import nn
@@ -18,26 +19,22 @@ class Backbone(nn.Module):
     def __init__(self, layout: Layout) -> None:
         super().__init__()
         c64, c128, c256, c512, c1024 = layout.channels(64, 128, 256, 512, 1024)
-        csp = {
-            'expansion': 0.25,
-            'repeats': layout.repeats(2),
-            'use_c3k': layout.c3k_everywhere,
-            'keep_repeats': layout.keep_repeats,
-        }
-        area = {'repeats': layout.repeats(4), 'mlp_ratio': layout.mlp_ratio}
+        csp = partial(
+            C3k2,
+            expansion=0.25,
+            repeats=layout.repeats(2),
+            use_c3k=layout.c3k_everywhere,
+            keep_repeats=layout.keep_repeats,
+        )
+        area = partial(A2C2f, repeats=layout.repeats(4), mlp_ratio=layout.mlp_ratio)
+        halve = partial(ConvNorm, kernel=3, stride=2, switchable=True)
         self.stem = nn.Sequential(ConvNorm(3, c64, 3, 2), ConvNorm(c64, c128, 3, 2, groups=2))
         self.stages = nn.ModuleList(
             (
-                BackboneStage(None, C3k2(c128, c256, **csp)),
-                BackboneStage(
-                    ConvNorm(c256, c256, 3, 2, groups=4, switchable=True), C3k2(c256, c512, **csp)
-                ),
-                BackboneStage(
-                    ConvNorm(c512, c512, 3, 2, switchable=True), A2C2f(c512, c512, areas=4, **area)
-                ),
-                BackboneStage(
-                    ConvNorm(c512, c1024, 3, 2, switchable=True), A2C2f(c1024, c1024, areas=1, **area)
-                ),
+                BackboneStage(None, csp(c128, c256)),
+                BackboneStage(halve(c256, c256, groups=4), csp(c256, c512)),
+                BackboneStage(halve(c512, c512), area(c512, c512, areas=4)),
+                BackboneStage(halve(c512, c1024), area(c1024, c1024, areas=1)),
             )
         )
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
+import torch.nn.functional as F
 
 from anydepth_core.nn.attention import AreaBlock
 from anydepth_core.nn.conv import ConvNorm
@@ -81,8 +82,8 @@ class C3k2(Stage):
         expansion: channels of one repeat over ``out_channels``.
         repeats: number of repeats.
         use_c3k: a repeat is a :class:`C3k`, else a :class:`Bottleneck`.
-        keep_repeats: variant ``switch``: every repeat is essential; a C3k inside drops its second bottleneck.
-            Otherwise (``orig``) the second half of the repeats is the refinement.
+        keep_repeats: variant ``switch``: every repeat is essential; a C3k inside drops its second
+            bottleneck. Otherwise (``orig``) the second half of the repeats is the refinement.
     """
 
     def __init__(
@@ -132,7 +133,12 @@ class A2C2f(Stage):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, repeats: int, areas: int | None, mlp_ratio: float
+        self,
+        in_channels: int,
+        out_channels: int,
+        repeats: int,
+        areas: int | None,
+        mlp_ratio: float,
     ) -> None:
         hidden = out_channels // 2
         essential = essential_count(repeats)
@@ -164,7 +170,7 @@ class A2C2f(Stage):
 
 
 class BackboneStage(nn.Module):
-    """Halve the map (except in the first stage), then run a block; one depth bit rules both norms."""
+    """Halve the map (except in the first stage), then run a block; one depth bit rules both."""
 
     def __init__(self, down: ConvNorm | None, block: Stage) -> None:
         super().__init__()
@@ -187,16 +193,17 @@ class NeckStage(nn.Module):
     def __init__(self, down: ConvNorm | None, block: Stage) -> None:
         super().__init__()
         self.down = down
-        self.up = nn.Upsample(scale_factor=2, mode='nearest') if down is None else None
         self.block = block
 
     def forward(self, x: torch.Tensor, lateral: torch.Tensor, full: bool) -> torch.Tensor:
         """Map (B, C, H, W) and a lateral (B, D, H', W') to (B, E, H', W')."""
-        resized = self.up(x) if self.down is None else self.down(x, full)
+        resized = F.interpolate(x, scale_factor=2) if self.down is None else self.down(x, full)
         return self.block(torch.cat((resized, lateral), 1), full)
 
 
-def run_stages(stages: Sequence[nn.Module], x: torch.Tensor, bits: Sequence[bool]) -> list[torch.Tensor]:
+def run_stages(
+    stages: Iterable[nn.Module], x: torch.Tensor, bits: Sequence[bool]
+) -> list[torch.Tensor]:
     """Run a chain of stages and return the output of each."""
     outputs = []
     for stage, full in zip(stages, bits):

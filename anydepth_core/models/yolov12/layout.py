@@ -18,7 +18,8 @@ class Layout:
         max_channels: upper limit of the channels before ``width_multiple``.
         c3k_everywhere: the C3k2 blocks of the backbone hold C3k repeats (large scales).
         mlp_ratio: hidden channels of the attention blocks' 1x1 convolutions over their channels.
-        keep_repeats: variant ``switch``: C3k2 blocks keep all repeats, the C3k inside drop a bottleneck.
+        keep_repeats: variant ``switch``: C3k2 blocks keep all repeats, the C3k inside drop a
+            bottleneck.
     """
 
     depth_multiple: float
@@ -35,7 +36,8 @@ class Layout:
     def channels(self, *counts: int) -> tuple[int, ...]:
         """Channels at this scale, each rounded up to a multiple of 8."""
         return tuple(
-            math.ceil(min(count, self.max_channels) * self.width_multiple / 8) * 8 for count in counts
+            math.ceil(min(count, self.max_channels) * self.width_multiple / 8) * 8
+            for count in counts
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from anydepth_core.depth import DepthConfig, DepthSpace
 from anydepth_core.models.detector import check_images, Detector, RawPredictions
@@ -30,7 +31,8 @@ class AnyDepthYOLOv12(Detector):
 
     Args:
         scale: ``n``, ``s``, ``l`` or ``x``.
-        variant: ``orig`` (C3k2 blocks drop repeats) or ``switch`` (they keep them, the C3k inside drop a bottleneck).
+        variant: ``orig`` (C3k2 blocks drop repeats) or ``switch`` (they keep them, the C3k inside
+            drop a bottleneck).
         num_classes: number of classes.
 
     Raises:
@@ -47,7 +49,11 @@ class AnyDepthYOLOv12(Detector):
         if num_classes < 1:
             raise ValueError(f'num_classes is {num_classes}; at least 1 is needed')
         layout = replace(SCALES[scale], keep_repeats=variant == 'switch')
-        self.name, self.variant, self.num_classes = f'anydepth_yolov12{scale}', variant, num_classes
+        self.name, self.variant, self.num_classes = (
+            f'anydepth_yolov12{scale}',
+            variant,
+            num_classes,
+        )
         self.depth_space = DepthSpace(STAGES, backbone_stages=4)
         self.backbone = Backbone(layout)
         self.neck = Neck(layout)
@@ -60,4 +66,10 @@ class AnyDepthYOLOv12(Detector):
         c3, c4, c5 = self.backbone(images, bits[:4])
         t16, p8, p16, p32 = self.neck((c3, c4, c5), bits[4:])
         levels = self.head((p8, p16, p32))
-        return RawPredictions(levels, [c3, c4, c5, t16, p8, p16, p32], STRIDES, self.head.dfl.values)
+        return RawPredictions(
+            levels, [c3, c4, c5, t16, p8, p16, p32], STRIDES, self.head.dfl.values
+        )
+
+    def stage_modules(self) -> list[nn.Module]:
+        """Return the eight stages; see :class:`Detector`."""
+        return [*self.backbone.stages, *self.neck.stages]

@@ -1,0 +1,88 @@
+"""``anydepth train``: train an any-depth detector by a recipe."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+import logging
+import os
+from pathlib import Path
+
+HELP = 'train a detector by a recipe (YAML)'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    parser.add_argument('config', help='recipe, for example config/recipes/fod_a_n.yaml')
+    parser.add_argument(
+        '--data',
+        required=True,
+        type=Path,
+        help='folder that the data paths of the recipe start from',
+    )
+    parser.add_argument(
+        '--output', required=True, type=Path, help='folder for checkpoints and metrics.csv'
+    )
+    parser.add_argument(
+        '--resume', action='store_true', help='go on with the run in the output folder'
+    )
+    parser.add_argument('--device', help='torch device; default: the GPU where there is one')
+    parser.add_argument('--epochs', type=int, help='epochs instead of those of the recipe')
+    parser.add_argument(
+        '--workers', type=int, help='data loading processes instead of those of the recipe'
+    )
+    parser.add_argument(
+        '--limit', type=int, help='use only the first images of both sets (a quick trial)'
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; see :class:`anydepth_core.train.trainer.Trainer` for the files it writes."""
+    # the default holds 1024 convolution primitives; several input sizes need more, and rebuilding
+    # costs as much as running them
+    os.environ.setdefault('ONEDNN_PRIMITIVE_CACHE_CAPACITY', '20000')
+    try:
+        import torch
+
+        from anydepth_core.train.trainer import Trainer
+    except ImportError as error:
+        raise RuntimeError(
+            f'training needs torch and friends ({error}): see "Training" in the README'
+        ) from None
+    from anydepth_core.config import load_settings
+    from anydepth_core.data.coco import CocoDataset
+    from anydepth_core.train.settings import TrainSettings
+
+    logging.basicConfig(level=logging.INFO, format='%(message)s')
+    settings = load_settings(args.config, TrainSettings)
+    given = {
+        name: getattr(args, name)
+        for name in ('epochs', 'workers')
+        if getattr(args, name) is not None
+    }
+    settings = replace(settings, **given)
+    if not args.resume and (args.output / 'state.safetensors').exists():
+        raise ValueError(
+            f'{args.output} holds a run already: add --resume or choose another --output'
+        )
+    data = settings.data
+    train_set = CocoDataset(
+        args.data / data.train, args.data / data.train_images, cache=data.cache, limit=args.limit
+    )
+    val_set = CocoDataset(
+        args.data / data.val, args.data / data.val_images, cache=data.cache, limit=args.limit
+    )
+    device = torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+    try:
+        metrics = Trainer(settings, train_set, val_set, args.output, device, args.resume).run()
+    except FloatingPointError as error:
+        raise RuntimeError(f'{error}; the last epoch is kept in {args.output}') from None
+    except KeyboardInterrupt:
+        print(
+            f'\nstopped; go on with: anydepth train {args.config} --data {args.data} '
+            f'--output {args.output} --resume'
+        )
+        return 130
+    for depth, figures in metrics.items():
+        print(f'{depth}: AP {figures["AP"]:.3f}  AP50 {figures["AP50"]:.3f}')
+    return 0

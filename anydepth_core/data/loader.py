@@ -1,0 +1,198 @@
+"""Batches for training: samples drawn, augmented and collated by worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+import multiprocessing
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from anydepth_core.data.augment import (
+    AugmentSettings,
+    flip_horizontally,
+    random_affine,
+    vary_colour,
+)
+from anydepth_core.data.coco import CocoDataset
+from anydepth_core.data.mosaic import mosaic
+from anydepth_core.data.preprocess import letterbox
+from anydepth_core.structures import Target
+
+
+@dataclass
+class Batch:
+    """Images with their ground truth; all boxes in one list, ``image_index`` says whose they are.
+
+    Attributes:
+        images: (B, 3, H, W) uint8 RGB.
+        image_index: (M,) int64, the image in the batch that a box belongs to, ascending.
+        labels: (M,) int64 class indices.
+        boxes_xyxy_px: (M, 4) float32, left, top, right, bottom in network pixels.
+    """
+
+    images: torch.Tensor
+    image_index: torch.Tensor
+    labels: torch.Tensor
+    boxes_xyxy_px: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def pin_memory(self) -> Batch:
+        """Move to page-locked memory; the data loader calls it where CUDA is used."""
+        return Batch(*(tensor.pin_memory() for tensor in self._tensors()))
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Move to a device, asynchronously from page-locked memory."""
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self._tensors()))
+
+    def _tensors(self) -> tuple[torch.Tensor, ...]:
+        return self.images, self.image_index, self.labels, self.boxes_xyxy_px
+
+
+class Loader(DataLoader[tuple[np.ndarray, Target]]):
+    """Yields :class:`Batch`; order and augmentation follow from the seed and the epoch alone."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose what the next iteration draws."""
+        assert isinstance(self.sampler, _EpochSampler)
+        self.sampler.epoch = epoch
+
+
+def build_loader(
+    dataset: CocoDataset,
+    image_size: tuple[int, int],
+    batch_size: int,
+    augment: AugmentSettings | None,
+    workers: int,
+    seed: int,
+    shuffle: bool,
+    drop_last: bool | None = None,
+) -> Loader:
+    """Build the loader of one data set; call ``set_epoch`` before each epoch.
+
+    The same seed and epoch give the same batches for any number of workers: every sample has a
+    random generator derived from (seed, epoch, index). A cache of images lives in the data set,
+    so that loaders share it.
+
+    Args:
+        dataset: images and ground truth.
+        image_size: (height, width) of the network input.
+        batch_size: images per batch.
+        augment: how to vary the images; None letterboxes them only.
+        workers: worker processes; 0 loads in the calling process.
+        seed: start of all chance.
+        shuffle: draw the images in random order.
+        drop_last: leave out an incomplete last batch; None does so when shuffling, unless it is
+            the only one.
+
+    Raises:
+        ValueError: if a number is out of range.
+    """
+    if batch_size < 1 or workers < 0:
+        raise ValueError(
+            f'batch size {batch_size} must be 1 or more, workers {workers} must be 0 or more'
+        )
+    if drop_last is None:
+        drop_last = shuffle and len(dataset) >= batch_size
+    fork = workers > 0 and 'fork' in multiprocessing.get_all_start_methods()
+    return Loader(
+        _Samples(dataset, image_size, augment, seed),
+        batch_size=batch_size,
+        sampler=_EpochSampler(len(dataset), seed, shuffle),
+        num_workers=workers,
+        collate_fn=collate,
+        drop_last=drop_last,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_start_worker,
+        # forked workers share the cached images
+        multiprocessing_context='fork' if fork else None,
+    )
+
+
+def collate(samples: list[tuple[np.ndarray, Target]]) -> Batch:
+    """Put (image (3, H, W) uint8 RGB, target) pairs together."""
+    counts = torch.tensor([len(target.labels) for _, target in samples], dtype=torch.int64)
+    return Batch(
+        images=torch.from_numpy(np.stack([image for image, _ in samples])),
+        image_index=torch.repeat_interleave(torch.arange(len(samples)), counts),
+        labels=torch.from_numpy(np.concatenate([target.labels for _, target in samples])),
+        boxes_xyxy_px=torch.from_numpy(
+            np.concatenate([target.boxes_xyxy_px for _, target in samples])
+        ),
+    )
+
+
+class _EpochSampler(Sampler[tuple[int, int]]):
+    """Yield (epoch, index), so that workers learn the epoch from the sample they are asked for."""
+
+    def __init__(self, count: int, seed: int, shuffle: bool) -> None:
+        self.count = count
+        self.seed = seed
+        self.shuffle = shuffle
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = np.arange(self.count)
+        if self.shuffle:
+            order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
+        return iter([(self.epoch, int(index)) for index in order])
+
+
+class _Samples(Dataset[tuple[np.ndarray, Target]]):
+    """Network inputs (3, H, W) uint8 RGB with targets in network pixels, for (epoch, index)."""
+
+    def __init__(
+        self,
+        dataset: CocoDataset,
+        size: tuple[int, int],
+        augment: AugmentSettings | None,
+        seed: int,
+    ) -> None:
+        self.dataset = dataset
+        self.size = size
+        self.augment = augment
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[np.ndarray, Target]:
+        epoch, index = key
+        if self.augment is None:
+            image_rgb, target = self._plain(index)
+        else:
+            rng = np.random.default_rng((self.seed, epoch, 1 + index))
+            image_rgb, target = self._augmented(index, self.augment, rng)
+        return np.stack(cv2.split(image_rgb)), target
+
+    def _plain(self, index: int) -> tuple[np.ndarray, Target]:
+        image, target = self.dataset.load(index)
+        image, geometry = letterbox(image, self.size)
+        boxes = geometry.to_network(target.boxes_xyxy_px).astype(np.float32, copy=False)
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB), Target(boxes, target.labels)
+
+    def _augmented(
+        self, index: int, settings: AugmentSettings, rng: np.random.Generator
+    ) -> tuple[np.ndarray, Target]:
+        if rng.random() < settings.mosaic:
+            indices = (index, *rng.integers(len(self.dataset), size=3))
+            samples = [self.dataset.load(int(i)) for i in rng.permutation(indices)]
+            image, target = mosaic(samples, self.size, settings, rng)
+        else:
+            image, target = random_affine(*self.dataset.load(index), self.size, settings, rng)
+        if rng.random() < settings.flip:
+            image, target = flip_horizontally(image, target)
+        return vary_colour(image, settings.hsv, rng), target
+
+
+def _start_worker(_: int) -> None:
+    # one thread per worker: the workers are the parallelism
+    cv2.setNumThreads(0)

@@ -1,0 +1,47 @@
+"""Detect with a torch detector, as the trainer's evaluation does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from anydepth_core.data.preprocess import preprocess
+from anydepth_core.depth import DepthConfig
+from anydepth_core.models.detector import Detector
+from anydepth_core.models.yolov12.postprocess import EVALUATION, postprocess, PostprocessSettings
+from anydepth_core.structures import Detections
+
+
+def torch_predict(
+    detector: Detector,
+    depth: DepthConfig | str,
+    image_size: tuple[int, int],
+    settings: PostprocessSettings = EVALUATION,
+    precision: torch.dtype | None = None,
+) -> Callable[[list[np.ndarray]], Sequence[Detections]]:
+    """Return a function from a list of images to their detections.
+
+    Args:
+        detector: detector in evaluation mode.
+        depth: depth to run at.
+        image_size: (height, width) of the network input.
+        settings: postprocessing.
+        precision: autocast precision, None for float32.
+    """
+    device = next(detector.parameters()).device
+
+    @torch.no_grad()
+    def predict(images_bgr: list[np.ndarray]) -> list[Detections]:
+        tensors, geometries = zip(*(preprocess(image, image_size) for image in images_bgr))
+        images = torch.from_numpy(np.concatenate(tensors)).to(device)
+        with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
+            raw = detector(images, depth)
+        decoded = raw.decoded.float().cpu().numpy()
+        return [
+            postprocess(one[:4], one[4:], geometry, settings)
+            for one, geometry in zip(decoded, geometries)
+        ]
+
+    return predict

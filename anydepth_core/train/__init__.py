@@ -1,0 +1,1 @@
+"""Training: recipes, losses of one step, the loop."""
