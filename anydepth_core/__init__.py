@@ -1,6 +1,7 @@
 """Any-depth object detection: one set of weights, any depth, chosen frame by frame.
 
-Importing this package imports neither torch nor ONNX Runtime; :func:`build_detector` imports torch when it is called.
+Importing this package imports neither torch nor ONNX Runtime; :func:`build_detector` imports torch
+when it is called.
 """
 
 from __future__ import annotations

@@ -77,6 +77,9 @@ def run(args: argparse.Namespace) -> int:
         metrics = Trainer(settings, train_set, val_set, args.output, device, args.resume).run()
     except FloatingPointError as error:
         raise RuntimeError(f'{error}; the last epoch is kept in {args.output}') from None
+    except ValueError as error:
+        # an error in a loading process arrives with that process's traceback around it
+        raise ValueError(str(error).strip().splitlines()[-1]) from None
     except KeyboardInterrupt:
         print(
             f'\nstopped; go on with: anydepth train {args.config} --data {args.data} '

@@ -33,7 +33,9 @@ def load(name, dtype):
     state = golden.state_dict(pack)
     assert golden.check_weights(pack, state) < 1e-5
     detector = build_detector(
-        f'anydepth_yolov12{pack.meta["scale"]}', variant=pack.meta['variant'], num_classes=pack.meta['nc']
+        f'anydepth_yolov12{pack.meta["scale"]}',
+        variant=pack.meta['variant'],
+        num_classes=pack.meta['nc'],
     )
     state = {key: torch.from_numpy(np.array(value)) for key, value in state.items()}
     detector.load_state_dict(convert_state_dict(state, detector))

@@ -1,0 +1,41 @@
+# make run    set up .venv and run the demo: video source -> detector -> topics; results in out/
+# make test   set up .venv with the test packages and run linters and tests
+#
+# PYTHON=python3.11   the Python the environment is made with (3.10 to 3.12)
+# TORCH='torch==2.11.0 --index-url https://download.pytorch.org/whl/cpu'   pip arguments that install torch for the tests
+# ARGS='--seconds 60 --source /dev/video0'   further arguments of the demo
+# PYTEST_ARGS='-k node'   further arguments of pytest
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?=
+ARGS ?=
+PYTEST_ARGS ?=
+BIN := $(VENV)/bin
+
+# ROS 2 must not leave this machine, and two checkouts must not hear each other: decided before any process loads it.
+export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
+ifndef ROS_DOMAIN_ID
+export ROS_DOMAIN_ID := $(shell echo $$(( $$$$ % 100 + 1 )))
+endif
+
+.PHONY: run test lint env-run env-test clean
+
+run: env-run
+	@$(BIN)/python -m anydepth_ros.demo $(ARGS)
+
+test: env-test lint
+	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+
+lint: env-test
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+env-run:
+	@$(PYTHON) tools/setup_env.py --venv $(VENV) --for run
+
+env-test:
+	@$(PYTHON) tools/setup_env.py --venv $(VENV) --for test --torch '$(TORCH)'
+
+clean:
+	rm -rf build install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -1,0 +1,1 @@
+"""The commands of ``anydepth``: modules with HELP, add_arguments(parser) and run(args)."""

@@ -1,0 +1,188 @@
+"""`anydepth benchmark`: time every ladder level, and show what leaving refinements out saves."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anydepth_core.depth import OperatingPoint
+from anydepth_core.structures import Timing
+
+if TYPE_CHECKING:
+    from anydepth_core.evaluation.latency import Latency
+    from anydepth_core.export.bundle import Bundle
+    from anydepth_core.runtime.onnx_runtime import OnnxRuntime
+    from anydepth_core.runtime.pipeline import Pipeline
+
+HELP = 'time every ladder level of a bundle, step by step'
+
+_HEADING = (
+    'level',
+    'depth',
+    'size',
+    'preprocess',
+    'inference',
+    'postprocess',
+    'total',
+    'multiply-adds',
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.add_argument(
+        'bundle',
+        nargs='?',
+        default='default',
+        metavar='BUNDLE',
+        help="bundle directory, or 'default' (%(default)s)",
+    )
+    parser.add_argument(
+        '--runs', type=int, default=50, metavar='N', help='timed runs per depth (%(default)s)'
+    )
+    parser.add_argument(
+        '--depths',
+        help='comma-separated depths or levels instead of the whole ladder, full and base',
+    )
+    parser.add_argument('--image', metavar='FILE', help='picture to use instead of 640x480 noise')
+    parser.add_argument(
+        '--threads', type=int, default=1, help='inference threads, 0 for all cores (%(default)s)'
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure and print the table and the ratio of full to base.
+
+    Raises:
+        ValueError: if bundle, depths, image or numbers are not usable.
+        RuntimeError: if ONNX Runtime is missing.
+    """
+    from anydepth_core.export.bundle import load_bundle
+    from anydepth_core.runtime.onnx_runtime import OnnxRuntime
+    from anydepth_core.runtime.pipeline import Pipeline
+
+    if args.runs < 1:
+        raise ValueError(f'--runs {args.runs} is not legal: give 1 or more')
+    bundle = load_bundle(args.bundle)
+    image = _image(args.image)
+    points = _points(bundle, args.depths)
+    runtime = OnnxRuntime(bundle, threads=args.threads, max_sessions=len(points))
+    latencies = measure(Pipeline(bundle, runtime), points, image, args.runs)
+    costs = [multiply_adds(runtime, point) for point in points]
+    print(
+        f'{bundle.model_name} ({bundle.variant}) on ONNX Runtime, '
+        f'{args.threads or "all"} thread(s), spinning off, '
+        f'{args.runs} interleaved runs, {image.shape[1]}x{image.shape[0]} picture\n'
+        'milliseconds, p50 / p95'
+    )
+    print(format_table(bundle, points, latencies, costs))
+    print(format_ratio(bundle, points, latencies, costs))
+    return 0
+
+
+def measure(
+    pipeline: Pipeline, points: Sequence[OperatingPoint], image: np.ndarray, runs: int
+) -> list[Latency]:
+    """Time each operating point ``runs`` times, interleaved, after warm-up."""
+    from tqdm import tqdm
+
+    from anydepth_core.evaluation.latency import measure_interleaved
+
+    def candidate(point: OperatingPoint) -> Callable[[], Timing]:
+        return lambda: pipeline(image, point)[1]
+
+    for point in tqdm(points, desc='building', unit='depth', leave=False, disable=None):
+        pipeline.prepare(point)
+    with tqdm(total=runs, desc='measuring', unit='round', leave=False, disable=None) as bar:
+        return measure_interleaved(
+            [candidate(point) for point in points], runs, progress=bar.update
+        )
+
+
+def multiply_adds(runtime: OnnxRuntime, point: OperatingPoint) -> float:
+    """Multiply-adds of one image at an operating point, counted in the graph that runs."""
+    from anydepth_core.evaluation.complexity import multiply_adds as count
+
+    return float(count(runtime.specialised(point))['total'])
+
+
+def format_table(
+    bundle: Bundle,
+    points: Sequence[OperatingPoint],
+    latencies: Sequence[Latency],
+    costs: Sequence[float],
+) -> str:
+    """Return one aligned line per operating point, under a heading."""
+    from anydepth_core.evaluation.latency import STEPS
+
+    lines: list[tuple[str, ...]] = [_HEADING]
+    for point, latency, cost in zip(points, latencies, costs):
+        level = bundle.ladder.level_of(point)
+        steps = (
+            f'{latency.percentile(s, 50):.2f} / {latency.percentile(s, 95):.2f}' for s in STEPS
+        )
+        lines.append(
+            (
+                '-' if level is None else str(level),
+                bundle.space.format(point.depth),
+                f'{point.image_size[0]}x{point.image_size[1]}',
+                *steps,
+                f'{cost / 1e6:.1f} M',
+            )
+        )
+    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADING))]
+    return '\n'.join(
+        '  '.join(cell.rjust(width) for cell, width in zip(line, widths)) for line in lines
+    )
+
+
+def format_ratio(
+    bundle: Bundle,
+    points: Sequence[OperatingPoint],
+    latencies: Sequence[Latency],
+    costs: Sequence[float],
+) -> str:
+    """Return full to base as measured and as counted, and what the times are good for."""
+    note = 'The times are for ratios on this machine; another machine or load gives other times.'
+    keys = [(point.depth, point.image_size) for point in points]
+    try:
+        full = keys.index((bundle.space.full, bundle.image_size))
+        base = keys.index((bundle.space.base, bundle.image_size))
+    except ValueError:
+        return f'full / base: not measured, --depths leaves one of them out.\n{note}'
+    measured = latencies[full].ratio_to(latencies[base])
+    return (
+        f'full / base at {bundle.image_size[0]}x{bundle.image_size[1]}: '
+        f'inference time {measured:.2f} (median of the rounds), '
+        f'multiply-adds {costs[full] / costs[base]:.2f}\n{note}'
+    )
+
+
+def _points(bundle: Bundle, depths: str | None) -> list[OperatingPoint]:
+    """Operating points to measure, each once: those asked for, or the ladder, base and full."""
+    from anydepth_core.commands.evaluate import split_depths
+
+    if depths is not None:
+        points = [bundle.ladder.parse(word, bundle.image_size) for word in split_depths(depths)]
+    else:
+        ends = [bundle.ladder.parse(word, bundle.image_size) for word in ('base', 'full')]
+        points = [*bundle.ladder.points, *ends]
+    unique = {(point.depth, point.image_size): point for point in reversed(points)}
+    return [
+        point for point in points if unique.pop((point.depth, point.image_size), None) is not None
+    ]
+
+
+def _image(path: str | None) -> np.ndarray:
+    from anydepth_core.commands.detect import read_image
+
+    if path is None:
+        return np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+    image = read_image(Path(path)) if Path(path).is_file() else None
+    if image is None:
+        raise ValueError(f'--image {path} cannot be read as an image')
+    return image

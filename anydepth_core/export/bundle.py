@@ -1,0 +1,310 @@
+"""A bundle: the directory a robot loads.
+
+``bundle.yaml`` (see ``manifest.py``), ``master.onnx`` and a label file; every file is checked
+against its SHA-256.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+import hashlib
+import os
+from pathlib import Path
+import shutil
+import sys
+import tempfile
+from typing import Any, TYPE_CHECKING
+
+import yaml
+
+from anydepth_core.depth import DepthSpace, Ladder, OperatingPoint
+from anydepth_core.export.manifest import (
+    check_ladder,
+    check_size,
+    Manifest,
+    MASTER,
+    parse_manifest,
+)
+
+if TYPE_CHECKING:
+    import onnx
+
+MANIFEST = 'bundle.yaml'
+LABELS = 'labels.txt'
+_DEFAULT = Path('config', 'models', 'default')
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle.
+
+    Attributes:
+        path: the directory.
+        model_name: name the detector was built with.
+        variant: block layout the detector was built with.
+        space: the depths of the detector.
+        class_names: name of each label.
+        image_size: (height, width) of the network input for depths given as text.
+        ladder: the operating points, cheapest first.
+        master_path: the master ONNX.
+        metadata: free text about the origin of the weights.
+    """
+
+    path: Path
+    model_name: str
+    variant: str
+    space: DepthSpace
+    class_names: tuple[str, ...]
+    image_size: tuple[int, int]
+    ladder: Ladder
+    master_path: Path
+    metadata: Mapping[str, Any]
+
+
+def load_bundle(path_or_name: str | Path = 'default') -> Bundle:
+    """Open a bundle; verify every field and hash, and that master ONNX and labels fit together.
+
+    Args:
+        path_or_name: the directory, or ``default`` for the bundle that ships with the package.
+
+    Raises:
+        ValueError: if it is no bundle or anything in it is wrong; the message names the file,
+            expected and found.
+    """
+    directory = default_bundle_path() if str(path_or_name) == 'default' else Path(path_or_name)
+    if not directory.is_dir():
+        raise ValueError(
+            f"{directory} is no bundle: give a directory that holds {MANIFEST}, or 'default'"
+        )
+    try:
+        manifest = parse_manifest(_read_yaml(directory))
+    except ValueError as error:
+        raise ValueError(f'{directory / MANIFEST}: {error}') from None
+    contents = {
+        name: _verified(directory / name, digest) for name, digest in manifest.files.items()
+    }
+    class_names = _class_names(directory / manifest.classes_file, contents[manifest.classes_file])
+    _check_master(directory / MASTER, contents[MASTER], manifest, len(class_names))
+    return Bundle(
+        path=directory,
+        model_name=manifest.model_name,
+        variant=manifest.variant,
+        space=manifest.space,
+        class_names=class_names,
+        image_size=manifest.image_size,
+        ladder=manifest.ladder,
+        master_path=directory / MASTER,
+        metadata=manifest.metadata,
+    )
+
+
+def write_bundle(
+    directory: str | Path,
+    *,
+    master_path: str | Path,
+    model_name: str,
+    variant: str,
+    space: DepthSpace,
+    class_names: Sequence[str],
+    image_size: tuple[int, int],
+    ladder: Sequence[OperatingPoint],
+    metadata: Mapping[str, Any] | None = None,
+) -> Bundle:
+    """Write a bundle, verify it, then put it in place of an older one.
+
+    Other files of the older one, such as a model card, are kept.
+
+    Args:
+        directory: where the bundle goes; it may not exist yet, be empty or hold a bundle.
+        master_path: the master ONNX to copy.
+        model_name: name the detector was built with.
+        variant: block layout the detector was built with.
+        space: the depths of the detector.
+        class_names: name of each label.
+        image_size: (height, width) of the network input for depths given as text.
+        ladder: the operating points, cheapest first.
+        metadata: free text about the origin of the weights; plain YAML values.
+
+    Raises:
+        ValueError: if a value is not legal or the master does not fit; nothing is written then.
+    """
+    directory = Path(directory).absolute()
+    if directory.exists() and not (directory / MANIFEST).is_file() and any(directory.iterdir()):
+        raise ValueError(f'{directory} is not empty and no bundle: give a new or empty directory')
+    points = check_ladder(space, ladder)
+    size = check_size(list(image_size))
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f'.{directory.name}-', dir=directory.parent))
+    try:
+        shutil.copyfile(master_path, fresh / MASTER)
+        (fresh / LABELS).write_text(''.join(f'{name}\n' for name in class_names), encoding='utf-8')
+        files = {name: _sha256((fresh / name).read_bytes()) for name in (MASTER, LABELS)}
+        manifest = Manifest(
+            model_name, variant, space, LABELS, size, points, files, metadata or {}
+        )
+        (fresh / MANIFEST).write_text(_to_yaml(manifest), encoding='utf-8')
+        bundle = load_bundle(fresh)
+        if bundle.class_names != tuple(class_names):
+            raise ValueError(
+                'a class name is empty, spans lines or has blanks at its ends: give plain names'
+            )
+        _put_in_place(fresh, directory)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return replace(bundle, path=directory, master_path=directory / MASTER)
+
+
+def default_bundle_path() -> Path:
+    """Find the bundle of the package: in a source checkout, or under ``share`` when installed.
+
+    Raises:
+        ValueError: if it is nowhere; the message lists where it was looked for.
+    """
+    here = Path(__file__).resolve()
+    share = Path('share', 'anydepth_ros', _DEFAULT)
+    ament = [
+        Path(prefix)
+        for prefix in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)
+        if prefix
+    ]
+    places = [here.parents[2] / _DEFAULT]
+    places += [prefix / share for prefix in (*ament, *here.parents[2:], Path(sys.prefix))]
+    for place in places:
+        if (place / MANIFEST).is_file():
+            return place
+    raise ValueError(
+        f'the default bundle is not installed (looked in {places[0]} and '
+        f'{share} of AMENT_PREFIX_PATH and {sys.prefix}): give the path of a bundle'
+    )
+
+
+def _read_yaml(directory: Path) -> object:
+    path = directory / MANIFEST
+    if not path.is_file():
+        raise ValueError(f'the file is missing, so {directory} is no bundle')
+    try:
+        return yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = ' '.join(str(error).split())
+        raise ValueError(f'not readable as YAML ({reason})') from None
+
+
+def _to_yaml(manifest: Manifest) -> str:
+    try:
+        return yaml.safe_dump(
+            manifest.to_dict(),
+            sort_keys=False,
+            allow_unicode=True,
+            default_flow_style=None,
+            width=120,
+        )
+    except yaml.representer.RepresenterError as error:
+        raise ValueError(
+            f'the metadata holds a value that YAML has no plain form for: {error.args[-1]!r}'
+        ) from None
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _verified(path: Path, expected: str) -> bytes:
+    if not path.is_file():
+        raise ValueError(f'{path} is missing: download or export the bundle again')
+    content = path.read_bytes()
+    found = _sha256(content)
+    if found != expected:
+        raise ValueError(
+            f'{path} has the wrong SHA-256 (expected {expected}, found {found}): '
+            'download or export the bundle again'
+        )
+    return content
+
+
+def _class_names(path: Path, content: bytes) -> tuple[str, ...]:
+    try:
+        lines = content.decode('utf-8').removesuffix('\n').split('\n')
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f'{path} is no UTF-8 text ({error.reason} at byte {error.start})'
+        ) from None
+    names = tuple(line.strip() for line in lines)
+    if not all(names):
+        raise ValueError(
+            f'{path} line {names.index("") + 1} is empty: one class name a line is needed'
+        )
+    return names
+
+
+def _check_master(path: Path, content: bytes, manifest: Manifest, classes: int) -> None:
+    """Check that the master ONNX keeps the contract and belongs to this bundle."""
+    from google.protobuf.message import DecodeError
+    import onnx
+
+    from anydepth_core.export.master import read_facts
+
+    try:
+        model = onnx.load_model_from_string(content)
+    except DecodeError:
+        raise ValueError(f'{path} is no ONNX model: export the bundle again') from None
+    inputs = {value.name: _shape(value) for value in model.graph.input}
+    outputs = {value.name: _shape(value) for value in model.graph.output}
+    for wanted, found in (({'images', 'depth_mask'}, inputs), ({'boxes', 'scores'}, outputs)):
+        if set(found) != wanted:
+            raise ValueError(
+                f'{path} is no master ONNX: expected {", ".join(sorted(wanted))}, '
+                f'found {", ".join(sorted(found))}'
+            )
+    expected = {
+        'name': manifest.model_name,
+        'variant': manifest.variant,
+        'num_classes': classes,
+        'stages': list(manifest.space.stages),
+        'backbone_stages': manifest.space.backbone_stages,
+        'decoder_layers': manifest.space.decoder_layers,
+    }
+    try:
+        facts = read_facts(model)
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from None
+    for name, value in expected.items():
+        if name not in facts or facts[name] != value:
+            raise ValueError(
+                f'{path} does not belong to the bundle: '
+                f'expected {name} {value!r}, found {facts.get(name)!r}'
+            )
+    if inputs['depth_mask'] != [len(manifest.space.stages)]:
+        raise ValueError(
+            f'{path} has a depth_mask of shape {inputs["depth_mask"]}, '
+            f'expected [{len(manifest.space.stages)}]'
+        )
+    scores = outputs['scores']
+    if len(scores) != 3 or scores[1] != classes:
+        raise ValueError(
+            f'{path} does not fit the labels: '
+            f'expected scores of shape [batch, {classes}, anchors], found {scores}'
+        )
+
+
+def _shape(value: onnx.ValueInfoProto) -> list[int | str]:
+    return [dim.dim_value or dim.dim_param for dim in value.type.tensor_type.shape.dim]
+
+
+def _put_in_place(fresh: Path, directory: Path) -> None:
+    """Swap a verified bundle in; the older one is restored if that fails."""
+    fresh.chmod(0o755)
+    if not directory.exists():
+        os.replace(fresh, directory)
+        return
+    for old in directory.iterdir():
+        if old.is_file() and not (fresh / old.name).exists():
+            shutil.copy2(old, fresh / old.name)
+    aside = Path(tempfile.mkdtemp(prefix=f'.{directory.name}-', dir=directory.parent))
+    os.replace(directory, aside)
+    try:
+        os.replace(fresh, directory)
+    except OSError:
+        os.replace(aside, directory)
+        raise
+    shutil.rmtree(aside)

@@ -1,0 +1,270 @@
+"""The text of ``bundle.yaml``: what it may say, checked field by field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+import math
+from pathlib import PurePosixPath
+import re
+from typing import Any
+
+from anydepth_core.data.preprocess import PAD_VALUE
+from anydepth_core.depth import DepthSpace, Ladder, OperatingPoint
+
+FORMAT = 1
+MASTER = 'master.onnx'
+STRIDE = 32
+PREPROCESSING: Mapping[str, Any] = {
+    'resize': 'letterbox',
+    'interpolation': 'bilinear',
+    'pad': PAD_VALUE,
+    'channels': 'rgb',
+    'scale': '1/255',
+}
+
+_FIELDS = (
+    'format', 'model', 'classes', 'image_size', 'preprocessing', 'ladder', 'files', 'metadata',
+)  # fmt: skip
+_MODEL_FIELDS = ('name', 'variant', 'stages', 'backbone_stages', 'decoder_layers')
+_POINT_FIELDS = ('depth', 'image_size', 'metrics')
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What ``bundle.yaml`` says.
+
+    Attributes:
+        model_name: name the detector was built with.
+        variant: block layout the detector was built with.
+        space: the depths of the detector.
+        classes_file: name of the label file.
+        image_size: (height, width) of the network input for depths given as text.
+        ladder: the operating points, cheapest first.
+        files: SHA-256 (hexadecimal) of each file by name.
+        metadata: free text about the origin of the weights.
+    """
+
+    model_name: str
+    variant: str
+    space: DepthSpace
+    classes_file: str
+    image_size: tuple[int, int]
+    ladder: Ladder
+    files: Mapping[str, str]
+    metadata: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for YAML; :func:`parse_manifest` reads them back."""
+        return {
+            'format': FORMAT,
+            'model': {
+                'name': self.model_name,
+                'variant': self.variant,
+                'stages': list(self.space.stages),
+                'backbone_stages': self.space.backbone_stages,
+                'decoder_layers': self.space.decoder_layers,
+            },
+            'classes': self.classes_file,
+            'image_size': list(self.image_size),
+            'preprocessing': dict(PREPROCESSING),
+            'ladder': [
+                {
+                    'depth': self.space.format(point.depth),
+                    'image_size': list(point.image_size),
+                    'metrics': {name: float(figure) for name, figure in point.metrics},
+                }
+                for point in self.ladder.points
+            ],
+            'files': dict(self.files),
+            'metadata': dict(self.metadata),
+        }
+
+
+def parse_manifest(value: object) -> Manifest:
+    """Check the parsed YAML and turn it into a :class:`Manifest`.
+
+    Raises:
+        ValueError: naming the field, what it holds and what is allowed.
+    """
+    if not isinstance(value, Mapping) or 'format' not in value:
+        raise ValueError("the field 'format' is missing, so this is no bundle")
+    _check_format(value['format'])
+    fields = _mapping(value, 'the top level', _FIELDS)
+    model = _mapping(fields['model'], 'model', _MODEL_FIELDS)
+    space = _space(model)
+    image_size = check_size(fields['image_size'], 'image_size')
+    if fields['preprocessing'] != PREPROCESSING:
+        raise ValueError(
+            f"the field 'preprocessing' is {fields['preprocessing']!r}, "
+            f'this version can only do {dict(PREPROCESSING)}'
+        )
+    files = _files(fields['files'])
+    classes_file = _text(fields['classes'], 'classes')
+    for name in (MASTER, classes_file):
+        if name not in files:
+            raise ValueError(f"the field 'files' does not list {name!r}")
+    return Manifest(
+        model_name=_text(model['name'], 'model.name'),
+        variant=_text(model['variant'], 'model.variant'),
+        space=space,
+        classes_file=classes_file,
+        image_size=image_size,
+        ladder=check_ladder(space, _points(fields['ladder'], space)),
+        files=files,
+        metadata=_mapping(fields['metadata'], 'metadata', None),
+    )
+
+
+def check_size(value: object, field: str = 'image_size') -> tuple[int, int]:
+    """Return ``value`` as (height, width).
+
+    Raises:
+        ValueError: unless it is two positive multiples of 32.
+    """
+    sides = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else ()
+    whole = all(isinstance(side, int) and not isinstance(side, bool) for side in sides)
+    if len(sides) != 2 or not whole or any(side < STRIDE or side % STRIDE for side in sides):
+        raise ValueError(
+            f'{field} {value!r} is not legal: give [height, width], both multiples of {STRIDE}'
+        )
+    return sides
+
+
+def check_ladder(space: DepthSpace, points: Sequence[OperatingPoint]) -> Ladder:
+    """Make a ladder of operating points.
+
+    Raises:
+        ValueError: if there is no point, a depth or size is not legal, or the points do not get
+            dearer.
+    """
+    if not points:
+        raise ValueError('the ladder is empty: give at least one operating point')
+    for level, point in enumerate(points):
+        space.parse(point.depth)
+        check_size(list(point.image_size), f'ladder level {level}: image_size')
+        if any(not _may_follow(cheaper, point) for cheaper in points[:level]):
+            raise ValueError(
+                f'ladder level {level} ({space.format(point.depth)} at {point.image_size[0]}x'
+                f'{point.image_size[1]}) costs less than a level before it, or is there twice: '
+                'order the ladder cheapest first, each point once'
+            )
+    return Ladder(space, tuple(points))
+
+
+def _may_follow(cheaper: OperatingPoint, dearer: OperatingPoint) -> bool:
+    """Whether ``dearer`` does something more and states no lower figure."""
+    costs = [dict(point.metrics).get('multiply_adds') for point in (cheaper, dearer)]
+    if costs[0] is not None and costs[1] is not None and costs[1] < costs[0]:
+        return False
+    layers = [point.depth.decoder_layers or 0 for point in (cheaper, dearer)]
+    contained = (
+        all(one >= two for one, two in zip(cheaper.depth.stages, dearer.depth.stages))
+        and all(one >= two for one, two in zip(cheaper.image_size, dearer.image_size))
+        and layers[0] >= layers[1]
+    )
+    return not contained
+
+
+def _check_format(given: object) -> None:
+    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+        raise ValueError(f"the field 'format' is {given!r}, a whole number from 1 on is needed")
+    if given > FORMAT:
+        raise ValueError(
+            f"the field 'format' is {given}, this version reads formats up to {FORMAT}: "
+            'update anydepth'
+        )
+
+
+def _space(model: Mapping[str, Any]) -> DepthSpace:
+    stages = model['stages']
+    if (
+        not isinstance(stages, list)
+        or not stages
+        or not all(isinstance(name, str) for name in stages)
+    ):
+        raise ValueError(
+            f"the field 'model.stages' is {stages!r}, a list of stage names is needed"
+        )
+    backbone = _whole(model['backbone_stages'], 'model.backbone_stages', 0, len(stages))
+    layers = model['decoder_layers']
+    if layers is not None:
+        layers = _whole(layers, 'model.decoder_layers', 1, 1000)
+    return DepthSpace(tuple(stages), backbone, layers)
+
+
+def _points(value: object, space: DepthSpace) -> list[OperatingPoint]:
+    if not isinstance(value, list):
+        raise ValueError(f"the field 'ladder' is {value!r}, a list of operating points is needed")
+    points = []
+    for level, entry in enumerate(value):
+        fields = _mapping(entry, f'ladder[{level}]', _POINT_FIELDS)
+        size = check_size(fields['image_size'], f'ladder[{level}].image_size')
+        try:
+            depth = space.parse(fields['depth'])
+        except ValueError as error:
+            raise ValueError(f"the field 'ladder[{level}].depth': {error}") from None
+        points.append(
+            OperatingPoint(depth, size, _metrics(fields['metrics'], f'ladder[{level}].metrics'))
+        )
+    return points
+
+
+def _metrics(value: object, field: str) -> tuple[tuple[str, float], ...]:
+    metrics = _mapping(value, field, None)
+    for name, figure in metrics.items():
+        if (
+            isinstance(figure, bool)
+            or not isinstance(figure, (int, float))
+            or not math.isfinite(figure)
+        ):
+            raise ValueError(
+                f'the field {f"{field}.{name}"!r} is {figure!r}, a finite number is needed'
+            )
+    return tuple((name, float(figure)) for name, figure in metrics.items())
+
+
+def _files(value: object) -> dict[str, str]:
+    files = _mapping(value, 'files', None)
+    for name, digest in files.items():
+        if name in ('', '.', '..') or PurePosixPath(name).name != name or '\\' in name:
+            raise ValueError(
+                f"the field 'files' lists {name!r}, a plain file name inside the bundle is needed"
+            )
+        if not isinstance(digest, str) or not re.fullmatch('[0-9a-f]{64}', digest):
+            raise ValueError(
+                f'the field {f"files.{name}"!r} is {digest!r}, a SHA-256 of 64 digits is needed'
+            )
+    return dict(files)
+
+
+def _mapping(value: object, field: str, names: Sequence[str] | None) -> Mapping[str, Any]:
+    """Check that ``value`` is a mapping with exactly these names, any names if None."""
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise ValueError(
+            f'the field {field!r} is {value!r}, a mapping of names to values is needed'
+        )
+    if names is not None:
+        missing = [name for name in names if name not in value]
+        unknown = [name for name in value if name not in names]
+        if missing:
+            raise ValueError(f'the field {missing[0]!r} is missing in {field}')
+        if unknown:
+            raise ValueError(
+                f'the field {unknown[0]!r} in {field} is unknown: allowed are {", ".join(names)}'
+            )
+    return value
+
+
+def _text(value: object, field: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f'the field {field!r} is {value!r}, a text is needed')
+    return value
+
+
+def _whole(value: object, field: str, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ValueError(
+            f'the field {field!r} is {value!r}, a whole number from {low} to {high} is needed'
+        )
+    return value

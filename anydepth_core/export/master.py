@@ -1,0 +1,87 @@
+"""The master ONNX as a file format: one graph that holds every weight once and runs at any depth.
+
+* inputs: ``images`` float32 (B, 3, H, W) and ``depth_mask`` bool (S,), True where a stage runs its
+  refinement;
+* outputs: ``boxes`` float32 (B, 4, A) centre x, centre y, width, height in network pixels and
+  ``scores`` (B, C, A);
+* one ``If`` per stage; a weight is an initialiser of the graph, or of the one branch that uses it,
+  under its name in the detector's state dict; every other value of the graph has a name that
+  starts with a slash;
+* weights with two or more axes may be stored in half precision; they are cast, all arithmetic is
+  float32;
+* facts about the detector are JSON values in the model's metadata under ``anydepth.``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import json
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from anydepth_core.depth import DepthSpace
+
+OPSET = 18
+FORMAT = 1
+IMAGES, DEPTH_MASK = 'images', 'depth_mask'
+_PREFIX = 'anydepth.'
+
+
+def write_facts(model: onnx.ModelProto, facts: dict[str, Any]) -> None:
+    """Store facts in the model's metadata."""
+    values = {f'{_PREFIX}{key}': json.dumps(value) for key, value in facts.items()}
+    onnx.helper.set_model_props(model, values)
+
+
+def read_facts(model: onnx.ModelProto) -> dict[str, Any]:
+    """Return the facts of :func:`write_facts`.
+
+    Raises:
+        ValueError: if the model is no master ONNX of a known format.
+    """
+    entries = {e.key: e.value for e in model.metadata_props if e.key.startswith(_PREFIX)}
+    facts = {key.removeprefix(_PREFIX): json.loads(value) for key, value in entries.items()}
+    if facts.get('format') != FORMAT:
+        raise ValueError(
+            f'the ONNX model states master format {facts.get("format")!r}, expected {FORMAT}; '
+            'write it with anydepth export'
+        )
+    return facts
+
+
+def depth_space_of(master: onnx.ModelProto) -> DepthSpace:
+    """Return the depths of the detector in a master ONNX.
+
+    Raises:
+        ValueError: if the model is no master ONNX of a known format.
+    """
+    facts = read_facts(master)
+    return DepthSpace(tuple(facts['stages']), facts['backbone_stages'], facts['decoder_layers'])
+
+
+def state_dict_from_master(master: onnx.ModelProto) -> dict[str, np.ndarray]:
+    """Return the weights of a master ONNX as float32 arrays under their state-dict names.
+
+    Counters that inference does not need (``num_batches_tracked``) are not in it.
+
+    Raises:
+        ValueError: if the model is no master ONNX of a known format.
+    """
+    read_facts(master)
+    return {
+        tensor.name: numpy_helper.to_array(tensor).astype(np.float32)
+        for tensor in _initializers(master.graph)
+        if not tensor.name.startswith('/')
+    }
+
+
+def _initializers(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """All initialisers of a graph and of the branches inside it."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _initializers(attribute.g)

@@ -1,0 +1,183 @@
+"""Write a detector as a master ONNX (see ``master.py``) and read its weights back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from itertools import chain
+import os
+from pathlib import Path
+import tempfile
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, TensorProto
+import torch
+from torch import nn
+
+from anydepth_core.checkpoint.io import load_weights
+from anydepth_core.export.master import (
+    DEPTH_MASK,
+    FORMAT,
+    IMAGES,
+    OPSET,
+    state_dict_from_master,
+    write_facts,
+)
+from anydepth_core.export.recorder import DynamicSize, Recorder, Weights
+from anydepth_core.models.detector import Detector
+from anydepth_core.version import __version__
+
+# Every axis differs: a size that is the same for both is a constant of the architecture, any other
+# is dynamic.
+_SAMPLE_SHAPES = ((1, 3, 64, 96), (2, 3, 96, 160))
+_IR_VERSION = 8  # the one that belongs to opset 18
+_HALF_LIMIT = float(np.finfo(np.float16).max)
+
+
+def export_master(detector: Detector, path: str | Path, half: bool = True) -> onnx.ModelProto:
+    """Write the master ONNX of a detector atomically and return it.
+
+    Args:
+        detector: the detector; it is not changed.
+        path: target file.
+        half: store weights with two or more axes in half precision.
+
+    Raises:
+        ValueError: if a weight is not finite, or too large for half precision.
+        RuntimeError: if the detector uses a torch function that has no ONNX form here.
+    """
+    master = build_master(detector, half)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+    try:
+        with os.fdopen(handle, 'wb') as file:
+            file.write(master.SerializeToString(deterministic=True))
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return master
+
+
+def build_master(detector: Detector, half: bool = True) -> onnx.ModelProto:
+    """Return the master ONNX of a detector; see :func:`export_master`."""
+    _check_weights(_floating_tensors(detector), half)
+    shapes = _record(detector, half, _SAMPLE_SHAPES[0], None).shapes
+    recorder = _record(detector, half, _SAMPLE_SHAPES[1], shapes)
+    stages = detector.depth_space.stages
+    inputs = (
+        helper.make_tensor_value_info(IMAGES, TensorProto.FLOAT, ('batch', 3, 'height', 'width')),
+        helper.make_tensor_value_info(DEPTH_MASK, TensorProto.BOOL, (len(stages),)),
+    )
+    master = helper.make_model(
+        recorder.graph.proto(detector.name, inputs),
+        opset_imports=[helper.make_opsetid('', OPSET)],
+        ir_version=_IR_VERSION,
+        producer_name='anydepth_core',
+        producer_version=__version__,
+    )
+    write_facts(
+        master,
+        {
+            'format': FORMAT,
+            'name': detector.name,
+            'variant': detector.variant,
+            'num_classes': detector.num_classes,
+            'stages': stages,
+            'backbone_stages': detector.depth_space.backbone_stages,
+            'decoder_layers': detector.depth_space.decoder_layers,
+        },
+    )
+    onnx.checker.check_model(master, full_check=True)
+    return master
+
+
+def load_master_weights(detector: Detector, master: onnx.ModelProto) -> None:
+    """Load the weights of a master ONNX into a detector like the one it was written from.
+
+    The counters ``num_batches_tracked``, which a master does not hold, keep their values.
+
+    Raises:
+        ValueError: if weights are missing, unexpected or misshaped; the message lists them.
+    """
+    weights = {
+        name: torch.from_numpy(array) for name, array in state_dict_from_master(master).items()
+    }
+    counters = {
+        name: value
+        for name, value in detector.state_dict().items()
+        if not value.is_floating_point()
+    }
+    load_weights(detector, {**counters, **weights})
+
+
+class _BothDepths(nn.Module):
+    """Stands in for a stage: whatever depth it is called with, both are recorded."""
+
+    def __init__(self, stage: nn.Module, name: str, index: int, recorder: Recorder) -> None:
+        super().__init__()
+        self.stage = stage
+        self._name, self._index, self._recorder = name, index, recorder
+
+    def forward(self, *arguments: Any) -> torch.Tensor:
+        """Record the stage for the maps it is called with; the depth bit, the last, is ignored."""
+        maps = arguments[:-1]
+        return self._recorder.switch(self._name, self._index, lambda full: self.stage(*maps, full))
+
+
+def _record(
+    detector: Detector,
+    half: bool,
+    shape: Sequence[int],
+    other_shapes: Sequence[tuple[int, ...]] | None,
+) -> Recorder:
+    """Run a detector on images of a shape; ``other_shapes`` as in :class:`Recorder`."""
+    copy = deepcopy(detector).eval().float().cpu()
+    weights = Weights(_floating_tensors(copy), half)
+    images = torch.rand(*shape, generator=torch.Generator().manual_seed(0))
+    recorder = Recorder(weights, images, other_shapes)
+    for index, (stage, name) in enumerate(
+        zip(copy.stage_modules(), copy.depth_space.stages, strict=True)
+    ):
+        _replace(copy, stage, _BothDepths(stage, name, index, recorder))
+    with torch.no_grad(), recorder:
+        for name, tensor in copy(images, copy.depth_space.full).outputs.items():
+            axes = ('batch', *('anchors' for _ in range(1, tensor.dim())))
+            sizes = zip(axes, tensor.shape, strict=True)
+            dims = [axis if isinstance(size, DynamicSize) else size for axis, size in sizes]
+            recorder.graph.output(recorder.value(tensor), dims, name)
+    weights.store(recorder.graph)
+    return recorder
+
+
+def _replace(root: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    parent, name = next(
+        (module, name)
+        for module in root.modules()
+        for name, child in module.named_children()
+        if child is old
+    )
+    setattr(parent, name, new)
+
+
+def _floating_tensors(detector: Detector) -> dict[str, torch.Tensor]:
+    tensors = chain(detector.named_parameters(), detector.named_buffers())
+    return {name: tensor for name, tensor in tensors if tensor.is_floating_point()}
+
+
+def _check_weights(weights: dict[str, torch.Tensor], half: bool) -> None:
+    for name, tensor in weights.items():
+        largest = float(tensor.detach().abs().max())
+        if not np.isfinite(largest):
+            raise ValueError(
+                f'weight {name} is not finite; a detector like this cannot be exported'
+            )
+        if half and tensor.dim() >= 2 and largest > _HALF_LIMIT:
+            raise ValueError(
+                f'weight {name} reaches {largest:.3g}, beyond half precision ({_HALF_LIMIT:.5g}); '
+                'export with half=False (--no-half)'
+            )

@@ -1,0 +1,42 @@
+"""What every back end offers; the pipeline, the node and the benchmark know nothing else."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from anydepth_core.depth import OperatingPoint
+
+
+class Runtime(Protocol):
+    """Runs a detector at an operating point that is chosen anew for each frame."""
+
+    def run(self, images: np.ndarray, point: OperatingPoint) -> tuple[np.ndarray, np.ndarray]:
+        """Run the detector on one image.
+
+        Args:
+            images: (1, 3, H, W) float32 RGB in [0, 1]; (H, W) is the input size of ``point``.
+            point: depth and input size; built first if it is not ready.
+
+        Returns:
+            Boxes (4, A) float32 as cx, cy, w, h in network pixels, and scores (C, A) float32 in
+            [0, 1].
+
+        Raises:
+            ValueError: if the point is not legal or the images do not fit it.
+            RuntimeError: if the back end fails or was closed.
+        """
+        ...
+
+    def prepare(self, point: OperatingPoint) -> None:
+        """Build what ``point`` needs ahead of its first frame; raises as ``run``."""
+        ...
+
+    def ready(self, point: OperatingPoint) -> bool:
+        """Whether ``run`` at this point would start at once."""
+        ...
+
+    def close(self) -> None:
+        """Release everything; ``run`` and ``prepare`` raise RuntimeError afterwards."""
+        ...

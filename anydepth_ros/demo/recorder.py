@@ -1,0 +1,136 @@
+"""Listens to image, detections and stats, joins them by stamp, and asks for another depth."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+import time
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+import numpy as np
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.srv import SetParameters
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.task import Future
+from sensor_msgs.msg import Image
+from vision_msgs.msg import Detection2DArray
+
+from anydepth_core.structures import Detections
+from anydepth_ros.conversions import image_to_bgr, message_to_detections, stamp_ns, stats_values
+from anydepth_ros.qos import image_qos, OUTPUT
+
+WAITING = 100  # images kept until they are answered; a dropped one is never answered
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One image with what the detector said about it.
+
+    Attributes:
+        time_s: when the detections arrived, seconds on the monotonic clock.
+        image_bgr: (H, W, 3) uint8.
+        detections: boxes in pixels of the image.
+        depth: canonical text of the depth the image was processed with.
+        latency_ms: from the stamp of the image to the arrival of its detections.
+        inference_ms: share of the network.
+        dropped: images the detector has dropped so far for newer ones.
+    """
+
+    time_s: float
+    image_bgr: np.ndarray
+    detections: Detections
+    depth: str
+    latency_ms: float
+    inference_ms: float
+    dropped: int
+
+
+@dataclass
+class _Parts:
+    image: Image | None = None
+    detections: Detection2DArray | None = None
+    stats: DiagnosticArray | None = None
+    time_s: float = 0.0
+    latency_ms: float = 0.0
+
+
+class RecorderNode(Node):
+    """The node ``recorder``; calls back with every answered image."""
+
+    def __init__(self, answered: Callable[[Answer], None]) -> None:
+        """Subscribe.
+
+        Args:
+            answered: called with each answer, in the order of arrival.
+        """
+        super().__init__('recorder')
+        self.images_in = 0
+        self.messages_out = 0
+        self._answered = answered
+        self._waiting: OrderedDict[int, _Parts] = OrderedDict()
+        self.create_subscription(Image, 'image', self._on_image, image_qos('reliable', 10))
+        self.create_subscription(Detection2DArray, 'detections', self._on_detections, OUTPUT)
+        self.create_subscription(DiagnosticArray, 'stats', self._on_stats, OUTPUT)
+        self._set_parameters: Any = self.create_client(SetParameters, 'detector/set_parameters')
+
+    def ask_for_depth(self, depth: int | str, done: Callable[[bool, str], None]) -> None:
+        """Set the detector's depth through its parameter service.
+
+        Args:
+            depth: what the parameter shall be.
+            done: called with success and the reason of a refusal.
+        """
+        message: ParameterMessage = Parameter('depth', value=depth).to_parameter_msg()
+
+        def finished(future: Future) -> None:
+            response = future.result()
+            if response is not None:
+                done(response.results[0].successful, response.results[0].reason)
+
+        request = SetParameters.Request(parameters=[message])
+        self._set_parameters.call_async(request).add_done_callback(finished)
+
+    def _on_image(self, message: Image) -> None:
+        self.images_in += 1
+        parts = self._parts(stamp_ns(message.header))
+        parts.image = message
+        self._join(stamp_ns(message.header), parts)
+
+    def _on_detections(self, message: Detection2DArray) -> None:
+        self.messages_out += 1
+        key = stamp_ns(message.header)
+        parts = self._parts(key)
+        parts.detections = message
+        parts.time_s = time.monotonic()
+        parts.latency_ms = (self.get_clock().now().nanoseconds - key) / 1e6
+        self._join(key, parts)
+
+    def _on_stats(self, message: DiagnosticArray) -> None:
+        parts = self._parts(stamp_ns(message.header))
+        parts.stats = message
+        self._join(stamp_ns(message.header), parts)
+
+    def _parts(self, key: int) -> _Parts:
+        while len(self._waiting) > WAITING:
+            self._waiting.popitem(last=False)
+        return self._waiting.setdefault(key, _Parts())
+
+    def _join(self, key: int, parts: _Parts) -> None:
+        if parts.image is None or parts.detections is None or parts.stats is None:
+            return
+        del self._waiting[key]
+        values = stats_values(parts.stats)
+        self._answered(
+            Answer(
+                time_s=parts.time_s,
+                image_bgr=image_to_bgr(parts.image),
+                detections=message_to_detections(parts.detections),
+                depth=values['depth'],
+                latency_ms=parts.latency_ms,
+                inference_ms=float(values['inference_ms']),
+                dropped=int(values['dropped']),
+            )
+        )

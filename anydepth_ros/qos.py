@@ -1,0 +1,45 @@
+"""Quality of service of every topic, in one place."""
+
+from __future__ import annotations
+
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+RELIABILITIES = {
+    'best_effort': ReliabilityPolicy.BEST_EFFORT,
+    'reliable': ReliabilityPolicy.RELIABLE,
+    'system_default': ReliabilityPolicy.SYSTEM_DEFAULT,
+}
+
+# Reliable output can be heard by any subscriber, whatever it asks for.
+OUTPUT = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=10,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.VOLATILE,
+)
+
+# A subscriber that comes later still gets the last message.
+LATCHED = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+
+
+def image_qos(reliability: str, depth: int = 1) -> QoSProfile:
+    """Return the profile of an image topic; one frame deep by default, because the newest frame wins.
+
+    Raises:
+        ValueError: if the reliability is unknown; the message lists the known ones.
+    """
+    if reliability not in RELIABILITIES:
+        raise ValueError(
+            f'reliability {reliability!r} is not legal: use one of {", ".join(RELIABILITIES)}'
+        )
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=depth,
+        reliability=RELIABILITIES[reliability],
+        durability=DurabilityPolicy.VOLATILE,
+    )

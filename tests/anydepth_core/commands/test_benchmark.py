@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import argparse
+import re
+
+import cv2
+import pytest
+
+from anydepth_core.commands import benchmark
+from tests.anydepth_core.support.toy_bundle import LADDER, picture, SPACE, write_toy_bundle
+
+
+@pytest.fixture(scope='module')
+def bundle(tmp_path_factory):
+    return write_toy_bundle(tmp_path_factory.mktemp('benchmark') / 'toy')
+
+
+@pytest.fixture
+def start(bundle, capsys):
+    """Run the command with the toy bundle and few runs; return what it prints."""
+
+    def run(*arguments):
+        parser = argparse.ArgumentParser()
+        benchmark.add_arguments(parser)
+        assert (
+            benchmark.run(
+                parser.parse_args([str(bundle.path), '--runs', '3', *map(str, arguments)])
+            )
+            == 0
+        )
+        return capsys.readouterr().out.splitlines()
+
+    return run
+
+
+def test_every_level_is_a_row_with_p50_and_p95_of_each_step(start):
+    title, _, heading, *rows, ratio, note = start()
+    assert '1 thread(s)' in title and 'spinning off' in title and '3 interleaved runs' in title
+    assert heading.split() == list(benchmark._HEADING)
+    assert [row.split()[:3] for row in rows] == [
+        ['0', '00-0', '64x64'],
+        ['1', '00-0', '96x96'],
+        ['2', '11-1', '96x96'],
+    ]
+    for row in rows:
+        pairs = re.findall(r'(\d+\.\d\d) / (\d+\.\d\d)', row)
+        assert len(pairs) == 4 and all(float(middle) <= float(tail) for middle, tail in pairs)
+        assert re.search(r'\d\.\d M$', row)
+    assert re.fullmatch(
+        r'full / base at 96x96: inference time [\d.]+ \(.*\), multiply-adds [\d.]+', ratio
+    )
+    assert 'ratios on this machine' in note
+
+
+def test_multiply_adds_are_counted_in_the_graph_that_runs(bundle):
+    from anydepth_core.runtime.onnx_runtime import OnnxRuntime
+
+    runtime = OnnxRuntime(bundle, threads=1)
+    small, base, full = (benchmark.multiply_adds(runtime, point) for point in LADDER)
+    # 9 anchors: three 3x3 essential convolutions, the head (3x3) and its first row (3), and three
+    # refinements (3x3)
+    assert base == 9 * (3 * 9 + 9 + 3) and full == base + 9 * 3 * 9
+    assert small == base * 4 / 9
+
+
+def test_chosen_depths_only_and_each_once(start):
+    _, _, _, *rows, ratio, _ = start('--depths', 'base,1,10-1')
+    assert [row.split()[:2] for row in rows] == [['1', '00-0'], ['-', '10-1']]
+    assert 'not measured' in ratio
+
+
+def test_full_and_base_are_added_to_a_ladder_without_them(tmp_path):
+    middle = SPACE.parse('10-1')
+    bundle = write_toy_bundle(tmp_path / 'b', ladder=[benchmark.OperatingPoint(middle, (64, 64))])
+    depths = [point.depth for point in benchmark._points(bundle, None)]
+    assert depths == [middle, SPACE.base, SPACE.full]
+
+
+def test_a_picture_can_be_given(start, tmp_path):
+    cv2.imwrite(str(tmp_path / 'one.png'), picture((0, 0, 0), size=(50, 70)))
+    assert '70x50 picture' in start('--image', tmp_path / 'one.png', '--depths', 'base')[0]
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (('--runs', '0'), '--runs 0'),
+        (('--depths', 'deep'), 'deep'),
+        (('--depths', ','), '--depths'),
+        (('--image', '/nothing.png'), 'nothing.png cannot be read'),
+        (('--threads', '-1'), 'threads -1'),
+    ],
+)
+def test_wrong_settings_are_refused_in_one_sentence(start, arguments, words):
+    with pytest.raises(ValueError, match=words) as refusal:
+        start(*arguments)
+    assert '\n' not in str(refusal.value)

@@ -1,0 +1,155 @@
+"""Batches: their form, and that seed and epoch alone decide them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch', reason='training needs torch')
+
+from anydepth_core.data.augment import AugmentSettings  # noqa: E402
+from anydepth_core.data.coco import CocoDataset  # noqa: E402
+from anydepth_core.data.loader import Batch, build_loader  # noqa: E402
+
+SIZES = ((40, 60), (33, 47), (64, 64), (51, 20), (30, 90))
+
+
+@pytest.fixture
+def dataset(write_coco) -> CocoDataset:
+    boxes = [
+        (0, 0, 5, 5, 20, 20),
+        (0, 1, 30, 10, 12, 25),
+        (2, 1, 0, 0, 64, 64),
+        (4, 0, 40, 3, 20, 20),
+    ]
+    return CocoDataset(*write_coco(sizes=SIZES, boxes=boxes), cache=True)
+
+
+def batches(dataset: CocoDataset, *, epoch: int = 0, **changes) -> list[Batch]:
+    arguments = {
+        'image_size': (64, 96),
+        'batch_size': 2,
+        'augment': AugmentSettings(),
+        'workers': 0,
+        'seed': 7,
+        'shuffle': True,
+    }
+    loader = build_loader(dataset, **{**arguments, **changes})
+    loader.set_epoch(epoch)
+    return list(loader)
+
+
+def equal(first: list[Batch], second: list[Batch]) -> bool:
+    return len(first) == len(second) and all(
+        torch.equal(getattr(a, name), getattr(b, name))
+        for a, b in zip(first, second)
+        for name in ('images', 'image_index', 'labels', 'boxes_xyxy_px')
+    )
+
+
+def test_batch_has_the_documented_form(dataset):
+    for batch in batches(dataset):
+        assert batch.images.shape == (2, 3, 64, 96) and batch.images.dtype == torch.uint8
+        assert batch.images.is_contiguous()
+        assert batch.labels.dtype == batch.image_index.dtype == torch.int64
+        assert batch.boxes_xyxy_px.dtype == torch.float32
+        assert len(batch.labels) == len(batch.image_index) == len(batch.boxes_xyxy_px)
+        assert len(batch) == 2
+
+
+def test_without_augmentation_images_are_letterboxed_rgb_and_boxes_follow(dataset):
+    (batch,) = batches(dataset, augment=None, batch_size=5, shuffle=False)
+    assert batch.image_index.tolist() == [0, 0, 2, 3 + 1]
+    assert batch.labels.tolist() == [0, 1, 1, 0]
+    # 40x60 -> 64x96 exactly: scale 1.6
+    assert torch.allclose(batch.boxes_xyxy_px[0], torch.tensor([8.0, 8.0, 40.0, 40.0]))
+    # 64x64 in 64x96: scale 1, 16 pixels of padding left and right
+    assert torch.allclose(batch.boxes_xyxy_px[2], torch.tensor([16.0, 0.0, 80.0, 64.0]))
+    bgr = dataset.image(2)
+    assert np.array_equal(batch.images[2, :, :, 16:80].numpy(), bgr[..., ::-1].transpose(2, 0, 1))
+    assert (batch.images[2, :, :, :16] == 114).all()
+
+
+def test_batches_do_not_depend_on_the_number_of_workers(dataset):
+    for epoch in (0, 3):
+        expected = batches(dataset, epoch=epoch)
+        for workers in (1, 2):
+            assert equal(batches(dataset, epoch=epoch, workers=workers), expected)
+
+
+def test_epochs_and_seeds_differ_and_repeat(dataset):
+    assert equal(batches(dataset, epoch=1), batches(dataset, epoch=1))
+    assert not equal(batches(dataset, epoch=1), batches(dataset, epoch=2))
+    assert not equal(batches(dataset, seed=1), batches(dataset, seed=2))
+
+
+def test_the_order_changes_with_the_epoch(dataset):
+    plain = batches(dataset, augment=None, batch_size=1, shuffle=False)
+    orders = set()
+    for epoch in range(4):
+        drawn = batches(dataset, augment=None, batch_size=1, epoch=epoch)
+        orders.add(
+            tuple(
+                next(i for i, p in enumerate(plain) if torch.equal(p.images, d.images))
+                for d in drawn
+            )
+        )
+    assert len(orders) > 1
+
+
+def test_one_loader_follows_set_epoch(dataset):
+    loader = build_loader(dataset, (64, 96), 2, AugmentSettings(), 1, 7, True)
+    for epoch in (0, 1, 0):
+        loader.set_epoch(epoch)
+        assert equal(list(loader), batches(dataset, epoch=epoch))
+
+
+def test_shuffling_drops_an_incomplete_batch_but_never_the_only_one(dataset):
+    assert [len(batch) for batch in batches(dataset)] == [2, 2]
+    assert [len(batch) for batch in batches(dataset, batch_size=8)] == [5]
+    assert [len(batch) for batch in batches(dataset, shuffle=False, augment=None)] == [2, 2, 1]
+    assert [len(batch) for batch in batches(dataset, drop_last=False)] == [2, 2, 1]
+
+
+def test_every_image_is_drawn_once_an_epoch(dataset):
+    plain = batches(dataset, augment=None, batch_size=1, shuffle=False)
+    drawn = batches(dataset, augment=None, batch_size=1)
+    order = [
+        next(i for i, p in enumerate(plain) if torch.equal(p.images, d.images)) for d in drawn
+    ]
+    assert sorted(order) == list(range(5)) and order != list(range(5))
+
+
+def test_batches_without_any_object_are_empty_not_missing(write_coco):
+    dataset = CocoDataset(*write_coco(sizes=((20, 30), (31, 17))))
+    for augment in (None, AugmentSettings(), AugmentSettings(mosaic=0)):
+        (batch,) = batches(dataset, augment=augment)
+        assert batch.boxes_xyxy_px.shape == (0, 4) and batch.labels.shape == (0,)
+        assert batch.image_index.shape == (0,) and batch.image_index.dtype == torch.int64
+
+
+def test_mosaic_works_on_a_single_image(write_coco):
+    dataset = CocoDataset(*write_coco(boxes=[(0, 1, 5, 5, 30, 30)]))
+    (batch,) = batches(dataset, batch_size=1)
+    assert batch.images.shape == (1, 3, 64, 96)
+
+
+def test_cached_images_survive_augmentation(dataset):
+    before = [dataset.image(index).copy() for index in range(len(dataset))]
+    for augment in (AugmentSettings(), AugmentSettings(mosaic=0), None):
+        batches(dataset, augment=augment)
+    assert all(np.array_equal(dataset.image(index), image) for index, image in enumerate(before))
+
+
+def test_numbers_out_of_range_are_refused(dataset):
+    with pytest.raises(ValueError, match='batch size 0'):
+        build_loader(dataset, (64, 64), 0, None, 0, 0, False)
+    with pytest.raises(ValueError, match='workers -1'):
+        build_loader(dataset, (64, 64), 1, None, -1, 0, False)
+
+
+def test_a_broken_image_stops_a_worker_with_its_name(write_coco):
+    json_path, image_dir = write_coco(sizes=((20, 30),) * 2)
+    (image_dir / '1.png').write_bytes(b'broken')
+    with pytest.raises(ValueError, match=r'1\.png is no readable image'):
+        batches(CocoDataset(json_path, image_dir), workers=1)

@@ -1,0 +1,148 @@
+"""What the node tests share: a probe that sends images and keeps the answers, a detector with a gate."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+import numpy as np
+from rcl_interfaces.srv import SetParameters
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+from vision_msgs.msg import Detection2DArray
+
+from anydepth_core.depth import OperatingPoint
+from anydepth_core.export.bundle import load_bundle
+from anydepth_core.runtime.onnx_runtime import OnnxRuntime
+from anydepth_core.runtime.pipeline import Pipeline
+from anydepth_ros.conversions import bgr_to_image, stamp_ns, stats_values
+from anydepth_ros.detector_node import DetectorNode
+from anydepth_ros.parameters import DetectorParameters
+from anydepth_ros.qos import image_qos, OUTPUT
+from tests.anydepth_core.support.toy_bundle import picture
+from tests.anydepth_ros.conftest import Graph, wait_until
+
+
+class Probe(Node):
+    """Sends images, keeps detections and stats by stamp, sets parameters of the detector."""
+
+    def __init__(self, name: str = 'probe', **node_arguments: Any) -> None:
+        super().__init__(name, **node_arguments)
+        self.detections: dict[int, Detection2DArray] = {}
+        self.stats: dict[int, dict[str, str]] = {}
+        self.errors: dict[int, str] = {}
+        self.last_stamp = 0
+        self._images = self.create_publisher(Image, 'image', image_qos('reliable', 50))
+        self.create_subscription(Detection2DArray, 'detections', self._on_detections, OUTPUT)
+        self.create_subscription(DiagnosticArray, 'stats', self._on_stats, OUTPUT)
+        self._client: Any = self.create_client(SetParameters, 'detector/set_parameters')
+
+    def wait_for_detector(self) -> None:
+        """Wait until the detector is subscribed and its topics are heard."""
+        wait_until(lambda: self._images.get_subscription_count() == 1, 'the detector subscribes')
+        wait_until(lambda: self.count_publishers('detections') == 1, 'the detector publishes')
+        wait_until(self._client.service_is_ready, 'the parameter service')
+
+    def send(self, image_bgr: np.ndarray | None = None) -> int:
+        """Send a picture with one red cell, or what is given; return its stamp."""
+        header = self.next_header()
+        self._images.publish(bgr_to_image(picture((0, 0, 0)) if image_bgr is None else image_bgr, header))
+        return self.last_stamp
+
+    def send_message(self, message: Image) -> int:
+        """Send an image message with the next stamp."""
+        message.header = self.next_header()
+        self._images.publish(message)
+        return self.last_stamp
+
+    def next_header(self) -> Header:
+        """Return a header with the time of now; never the same twice."""
+        stamp = max(self.get_clock().now().nanoseconds, self.last_stamp + 1)
+        self.last_stamp = stamp
+        header = Header(frame_id='camera')
+        header.stamp.sec, header.stamp.nanosec = divmod(stamp, 1_000_000_000)
+        return header
+
+    def answer(self, stamp: int) -> Detection2DArray:
+        """Wait for the detections and the stats of an image."""
+        wait_until(lambda: stamp in self.detections and stamp in self.stats, f'answer to {stamp}')
+        return self.detections[stamp]
+
+    def depth_of(self, stamp: int) -> str:
+        """Return the depth an image was processed with."""
+        self.answer(stamp)
+        return self.stats[stamp]['depth']
+
+    def set(self, **parameters: Any) -> tuple[bool, str]:
+        """Set parameters of the detector through its service; return success and reason of the first refusal."""
+        future = self.set_later(**parameters)
+        wait_until(future.done, f'answer to {parameters}')
+        refused = [result for result in future.result().results if not result.successful]
+        return (False, refused[0].reason) if refused else (True, '')
+
+    def set_later(self, **parameters: Any) -> Any:
+        """Ask for parameters and return the future."""
+        messages = [Parameter(name, value=value).to_parameter_msg() for name, value in parameters.items()]
+        return self._client.call_async(SetParameters.Request(parameters=messages))
+
+    def _on_detections(self, message: Detection2DArray) -> None:
+        self.detections[stamp_ns(message.header)] = message
+
+    def _on_stats(self, message: DiagnosticArray) -> None:
+        stamp = stamp_ns(message.header)
+        self.stats[stamp] = stats_values(message)
+        if message.status[0].message != 'ok':
+            self.errors[stamp] = message.status[0].message
+
+
+class GatedRuntime(OnnxRuntime):
+    """ONNX Runtime whose inference and builds wait while their gate is closed."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.run_gate, self.build_gate = threading.Event(), threading.Event()
+        self.run_gate.set()
+        self.build_gate.set()
+        self.running = threading.Event()
+        self.building = threading.Event()
+        self.fail_run = self.fail_build = ''
+
+    def run(self, images: np.ndarray, point: OperatingPoint) -> tuple[np.ndarray, np.ndarray]:
+        self.running.set()
+        self.run_gate.wait(30)
+        if self.fail_run:
+            raise RuntimeError(self.fail_run)
+        return super().run(images, point)
+
+    def prepare(self, point: OperatingPoint) -> None:
+        if not self.ready(point):
+            self.building.set()
+            self.build_gate.wait(30)
+            if self.fail_build:
+                raise RuntimeError(self.fail_build)
+        super().prepare(point)
+
+
+def start_detector(graph: Graph, **parameters: Any) -> tuple[DetectorNode, Probe]:
+    """Start a detector and a probe and wait until they hear each other."""
+    detector, probe = make_detector(graph, **parameters), Probe()
+    graph.add(probe)
+    probe.wait_for_detector()
+    return detector, probe
+
+
+def make_detector(graph: Graph, **parameters: Any) -> DetectorNode:
+    """Start a detector with gated inference; ``detector.runtime`` is its gate once it is configured."""
+
+    def open_pipeline(values: DetectorParameters) -> Pipeline:
+        bundle = load_bundle(values.bundle)
+        detector.runtime = GatedRuntime(bundle, threads=1, max_sessions=len(bundle.ladder) + 2)
+        return Pipeline(bundle, detector.runtime)
+
+    overrides = [Parameter(name, value=value) for name, value in parameters.items()]
+    detector: Any = DetectorNode(open_pipeline, parameter_overrides=overrides)
+    graph.add(detector)
+    return detector

@@ -1,0 +1,284 @@
+"""The detector node in one process, on the toy bundle."""
+
+from __future__ import annotations
+
+from array import array
+from pathlib import Path
+import threading
+
+import numpy as np
+import pytest
+from rclpy.lifecycle import TransitionCallbackReturn
+from sensor_msgs.msg import Image
+from vision_msgs.msg import LabelInfo
+
+from anydepth_core.export.bundle import Bundle
+from anydepth_ros.conversions import bgr_to_image
+from anydepth_ros.qos import LATCHED
+from tests.anydepth_core.support.toy_bundle import CLASS_NAMES, picture, write_toy_bundle
+from tests.anydepth_ros.conftest import Graph, wait_until
+from tests.anydepth_ros.support import make_detector, Probe, start_detector
+
+FULL, BASE = '11-1', '00-0'
+
+
+def test_an_image_is_answered_with_its_header_at_both_levels(graph: Graph, toy_bundle: Bundle) -> None:
+    _, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    message = probe.answer(probe.send(picture((0, 0, 0), (2, 1, 2))))
+    assert sorted(d.results[0].hypothesis.class_id for d in message.detections) == ['0', '2']
+    for header in (message.header, *(d.header for d in message.detections)):
+        assert (header.stamp.sec, header.stamp.nanosec) == divmod(probe.last_stamp, 1_000_000_000)
+        assert header.frame_id == 'camera'
+
+
+def test_boxes_are_in_pixels_of_the_received_image(graph: Graph, toy_bundle: Bundle) -> None:
+    _, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    double = np.repeat(np.repeat(picture((1, 1, 1)), 2, 0), 2, 1)
+    (detection,) = probe.answer(probe.send(double)).detections
+    centre = detection.bbox.center.position
+    assert (centre.x, centre.y) == pytest.approx((96, 96), abs=0.5)
+    assert (detection.bbox.size_x, detection.bbox.size_y) == pytest.approx((96, 96), abs=0.5)
+    assert 0.25 <= detection.results[0].hypothesis.score <= 1.0
+    assert detection.bbox.center.theta == 0.0 and detection.id == ''
+
+
+def test_nothing_found_publishes_an_empty_array(graph: Graph, toy_bundle: Bundle) -> None:
+    _, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    message = probe.answer(probe.send(picture()))
+    assert list(message.detections) == []
+    assert message.header.frame_id == 'camera'
+
+
+@pytest.mark.parametrize(
+    ('depth', 'expected', 'level'),
+    [(0, BASE, '0'), (1, BASE, '1'), (2, FULL, '2'), ('base', BASE, '1'), ('01-0', '01-0', ''), ('100', '10-0', '')],
+)
+def test_a_depth_applies_to_the_next_frame(
+    graph: Graph, toy_bundle: Bundle, depth: int | str, expected: str, level: str
+) -> None:
+    _, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    assert probe.depth_of(probe.send()) == FULL
+    if depth == '100':  # three digits read as a level: the text form needs its dash here
+        accepted, reason = probe.set(depth=depth)
+        assert not accepted and '0 (cheapest) to 2' in reason
+        return
+    assert probe.set(depth=depth) == (True, '')
+    assert probe.depth_of(probe.send()) == expected
+    assert probe.stats[probe.last_stamp]['level'] == level
+
+
+@pytest.mark.parametrize('depth', [3, -1, 'fulll', '11-11', '1-11', '', True, 1.0])
+def test_an_illegal_depth_is_refused_with_what_is_legal(
+    graph: Graph, toy_bundle: Bundle, depth: object
+) -> None:
+    detector, probe = start_detector(graph, bundle=str(toy_bundle.path), depth='base')
+    accepted, reason = probe.set(depth=depth)
+    assert not accepted and "'full'" in reason and 'level' in reason
+    assert detector.get_parameter('depth').value == 'base'
+    assert probe.depth_of(probe.send()) == BASE
+
+
+def test_no_message_is_lost_while_the_depth_changes(graph: Graph, toy_bundle: Bundle) -> None:
+    """Images come as fast as they are answered, the depth changes all the time: each gets its one message."""
+    _, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    depths = [0, 'full', '10-1', 1, 'base', 2, '01-1', '00-1']
+    done, refused = threading.Event(), []
+
+    def switch() -> None:
+        turn = 0
+        while not done.is_set():
+            accepted, reason = probe.set(depth=depths[turn % len(depths)])
+            refused.extend([] if accepted else [reason])
+            turn += 1
+
+    thread = threading.Thread(target=switch)
+    thread.start()
+    try:
+        stamps = [probe.send() for _ in range(60) if probe.answer(probe.last_stamp or probe.send())]
+        probe.answer(stamps[-1])
+    finally:
+        done.set()
+        thread.join()
+    assert refused == []
+    assert set(stamps) <= set(probe.detections)
+    assert len({probe.stats[stamp]['depth'] for stamp in stamps}) > 1
+    assert probe.stats[stamps[-1]]['dropped'] == '0'
+    assert all(len(message.detections) == 1 for message in probe.detections.values())
+
+
+def test_frames_go_on_at_the_old_depth_while_another_is_built(graph: Graph, toy_bundle: Bundle) -> None:
+    detector, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    detector.runtime.build_gate.clear()
+    detector.runtime.building.clear()
+    future = probe.set_later(depth='10-0')
+    assert detector.runtime.building.wait(20)
+    assert [probe.depth_of(probe.send()) for _ in range(3)] == [FULL] * 3
+    assert not future.done()
+    detector.runtime.build_gate.set()
+    wait_until(future.done)
+    assert future.result().results[0].successful
+    assert probe.depth_of(probe.send()) == '10-0'
+
+
+def test_a_depth_that_cannot_be_built_is_refused_and_the_old_one_stays(
+    graph: Graph, toy_bundle: Bundle
+) -> None:
+    detector, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    detector.runtime.fail_build = 'out of memory'
+    assert probe.set(depth='10-0') == (False, 'out of memory')
+    assert probe.depth_of(probe.send()) == FULL
+
+
+def test_the_ladder_stays_ready_whatever_other_depths_were_used(graph: Graph, toy_bundle: Bundle) -> None:
+    detector, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    for depth in ('10-0', '01-0', '10-1', '01-1', '00-1'):
+        assert probe.set(depth=depth) == (True, '')
+        assert probe.depth_of(probe.send()) == depth
+    assert all(detector.runtime.ready(point) for point in toy_bundle.ladder.points)
+
+
+def test_the_newest_frame_wins_and_drops_are_counted(graph: Graph, toy_bundle: Bundle) -> None:
+    detector, probe = start_detector(graph, bundle=str(toy_bundle.path), image_reliability='reliable')
+    offered, offer = threading.Semaphore(0), detector._worker.offer
+    detector._subscription.callback = lambda message: (offer(message), offered.release())
+    detector.runtime.run_gate.clear()
+    first = probe.send()
+    assert offered.acquire(timeout=20)
+    assert detector.runtime.running.wait(20)
+    waiting = []
+    for _ in range(4):
+        waiting.append(probe.send())
+        offered.acquire(timeout=20)  # one by one, so that the subscription's own queue of one drops none
+    detector.runtime.run_gate.set()
+    probe.answer(waiting[-1])
+    assert set(probe.detections) == {first, waiting[-1]}
+    assert probe.stats[waiting[-1]]['dropped'] == '3'
+
+
+def bad_messages() -> dict[str, Image]:
+    """Return images that cannot be read."""
+    messages = {name: bgr_to_image(picture((0, 0, 0)), Image().header) for name in ('encoding', 'step', 'data')}
+    messages['encoding'].encoding = 'bayer_rggb8'
+    messages['step'].step = 96
+    messages['data'].data = array('B', bytes(100))
+    return {**messages, 'empty': Image(encoding='bgr8')}
+
+
+@pytest.mark.parametrize(
+    ('name', 'words'),
+    [('encoding', 'bgr8, rgb8'), ('step', 'step 96'), ('data', 'truncated'), ('empty', 'image is empty')],
+)
+def test_a_bad_image_is_counted_and_the_next_one_answered(
+    graph: Graph, toy_bundle: Bundle, name: str, words: str
+) -> None:
+    _, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    bad = probe.send_message(bad_messages()[name])
+    assert words in wait_until(lambda: probe.errors.get(bad))
+    good = probe.send()
+    assert len(probe.answer(good).detections) == 1
+    assert bad not in probe.detections
+    assert probe.stats[good]['errors'] == '1'
+
+
+def test_a_failing_back_end_does_not_end_the_node(graph: Graph, toy_bundle: Bundle) -> None:
+    detector, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    detector.runtime.fail_run = 'device lost'
+    bad = probe.send()
+    assert wait_until(lambda: probe.errors.get(bad)) == 'device lost'
+    detector.runtime.fail_run = ''
+    assert len(probe.answer(probe.send()).detections) == 1
+
+
+def test_thresholds_apply_to_the_next_frame(graph: Graph, toy_bundle: Bundle) -> None:
+    _, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    assert probe.set(confidence_threshold=1.0) == (True, '')
+    assert list(probe.answer(probe.send()).detections) == []
+    assert probe.set(confidence_threshold=0.25, max_detections=1) == (True, '')
+    assert len(probe.answer(probe.send(picture((0, 0, 0), (2, 2, 1)))).detections) == 1
+
+
+@pytest.mark.parametrize(
+    'change', [{'confidence_threshold': 1.5}, {'iou_threshold': -0.1}, {'max_detections': 0}, {'threads': 1}]
+)
+def test_a_change_out_of_range_or_out_of_time_is_refused(
+    graph: Graph, toy_bundle: Bundle, change: dict[str, float]
+) -> None:
+    _, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    accepted, reason = probe.set(**change)
+    assert not accepted and next(iter(change)) in reason
+    assert len(probe.answer(probe.send()).detections) == 1
+
+
+def test_a_missing_bundle_leaves_the_node_unconfigured_until_it_is_mended(
+    graph: Graph, toy_bundle: Bundle, tmp_path: Path
+) -> None:
+    detector = make_detector(graph, bundle=str(tmp_path / 'nowhere'), autostart=False)
+    assert detector.trigger_configure() == TransitionCallbackReturn.FAILURE
+    probe = graph.add(Probe())
+    wait_until(probe._client.service_is_ready)
+    assert probe.set(bundle=str(toy_bundle.path)) == (True, '')
+    assert detector.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    assert detector.trigger_activate() == TransitionCallbackReturn.SUCCESS
+    probe.wait_for_detector()
+    assert len(probe.answer(probe.send()).detections) == 1
+
+
+def test_a_bundle_with_a_wrong_hash_is_not_configured(
+    graph: Graph, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    bundle = write_toy_bundle(tmp_path / 'toy')
+    (bundle.path / 'labels.txt').write_text('red\ngreen\nblue\nblack\n')
+    detector = make_detector(graph, bundle=str(bundle.path), autostart=False)
+    assert detector.trigger_configure() == TransitionCallbackReturn.FAILURE
+    line = capfd.readouterr().err
+    assert 'cannot configure' in line and 'labels.txt' in line and 'expected' in line
+
+
+def test_a_depth_of_another_model_is_not_configured(
+    graph: Graph, toy_bundle: Bundle, capfd: pytest.CaptureFixture[str]
+) -> None:
+    detector = make_detector(graph, bundle=str(toy_bundle.path), depth='1111-0000', autostart=False)
+    assert detector.trigger_configure() == TransitionCallbackReturn.FAILURE
+    assert 'depth' in capfd.readouterr().err
+
+
+def test_an_inactive_node_answers_nothing_and_resumes(graph: Graph, toy_bundle: Bundle) -> None:
+    detector, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    probe.answer(probe.send())
+    assert detector.trigger_deactivate() == TransitionCallbackReturn.SUCCESS
+    wait_until(lambda: probe.count_subscribers('image') == 0)
+    unheard = probe.send()
+    assert detector.trigger_activate() == TransitionCallbackReturn.SUCCESS
+    probe.wait_for_detector()
+    assert len(probe.answer(probe.send()).detections) == 1
+    assert unheard not in probe.detections
+
+
+def test_a_node_can_be_cleaned_up_and_configured_again(graph: Graph, toy_bundle: Bundle) -> None:
+    detector, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    for transition in ('deactivate', 'cleanup', 'configure', 'activate'):
+        assert getattr(detector, f'trigger_{transition}')() == TransitionCallbackReturn.SUCCESS, transition
+    probe.wait_for_detector()
+    assert len(probe.answer(probe.send()).detections) == 1
+    assert detector.trigger_shutdown() == TransitionCallbackReturn.SUCCESS
+
+
+def test_labels_reach_a_late_subscriber_and_follow_the_threshold(graph: Graph, toy_bundle: Bundle) -> None:
+    _, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    heard: list[LabelInfo] = []
+    probe.create_subscription(LabelInfo, 'label_info', heard.append, LATCHED)
+    wait_until(lambda: heard)
+    assert [(c.class_id, c.class_name) for c in heard[0].class_map] == list(enumerate(CLASS_NAMES))
+    assert heard[0].threshold == pytest.approx(0.25)
+    assert probe.set(confidence_threshold=0.5) == (True, '')
+    wait_until(lambda: len(heard) == 2)
+    assert heard[1].threshold == pytest.approx(0.5)
+
+
+def test_stats_carry_the_figures_of_the_frame(graph: Graph, toy_bundle: Bundle) -> None:
+    _, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    probe.answer(probe.send())
+    values = probe.stats[probe.last_stamp]
+    steps = [float(values[f'{step}_ms']) for step in ('preprocess', 'inference', 'postprocess')]
+    assert 0 < sum(steps) <= float(values['total_ms']) <= float(values['age_ms'])
+    assert values['detections'] == '1' and values['image_size'] == '96x96' and values['errors'] == '0'
