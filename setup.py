@@ -47,19 +47,20 @@ setup(
         'onnxruntime',
     ],
     extras_require={
+        'demo': ['matplotlib'],
         'train': ['torch>=2.11', 'safetensors', 'dacite', 'faster-coco-eval', 'tqdm'],
     },
     python_requires='>=3.10',
     zip_safe=False,
     maintainer='AnyDepth ROS maintainers',
     maintainer_email='maintainers@example.org',
-    description='Any-depth object detection for ROS 2: one set of weights, depth chosen frame by frame.',
+    description='Any-depth object detection for ROS 2: one set of weights, depth frame by frame.',
     license='Apache-2.0',
     entry_points={
         'console_scripts': [
             'detector_node = anydepth_ros.detector_node:main',
             'video_source_node = anydepth_ros.video_source_node:main',
-            'demo = anydepth_ros.demo:main',
+            'anydepth_demo = anydepth_ros.demo.__main__:main',
             'anydepth = anydepth_core.cli:main',
         ],
     },

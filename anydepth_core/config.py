@@ -58,7 +58,9 @@ def from_mapping(mapping: Mapping[str, Any], settings: type[T]) -> T:
         raise ImportError(
             'reading settings needs dacite: pip install "anydepth-ros[train]"'
         ) from None
-    hooks: dict[type, Callable[[Any], Any]] = {float: float}  # YAML reads 1e-3 as text and 1 as int
+    hooks: dict[type, Callable[[Any], Any]] = {
+        float: float
+    }  # YAML reads 1e-3 as text and 1 as int
     config = dacite.Config(strict=True, cast=[tuple], type_hooks=hooks)
     try:
         return dacite.from_dict(settings, dict(mapping), config)

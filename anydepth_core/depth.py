@@ -144,7 +144,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class Ladder:
-    """The calibrated operating points of a bundle, cheapest first; an integer depth is an index."""
+    """The operating points of a bundle, cheapest first; an integer depth is an index into it."""
 
     space: DepthSpace
     points: tuple[OperatingPoint, ...]
@@ -193,9 +193,10 @@ class Ladder:
             return None
         if isinstance(depth, int):
             return depth
-        if isinstance(depth, str) and re.fullmatch(r'-?\d{1,3}', depth.strip()):
-            return int(depth)
-        return None
+        if not isinstance(depth, str) or not re.fullmatch(r'-?\d{1,3}', depth.strip()):
+            return None
+        bits = len(depth.strip()) == len(self.space.stages) and set(depth.strip()) <= {'0', '1'}
+        return None if bits else int(depth)
 
     def _point_of(self, config: DepthConfig, size: tuple[int, int]) -> OperatingPoint:
         for point in self.points:

@@ -1,1 +1,1 @@
-"""The ROS 2 side: nodes, parameters and message conversions. Importing this package imports no ROS."""
+"""The ROS 2 side: nodes, parameters and conversions; importing this package imports no ROS."""

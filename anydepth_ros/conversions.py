@@ -37,14 +37,17 @@ def image_to_bgr(message: Image) -> np.ndarray:
         message: an image in one of ``ENCODINGS``; padding at the end of its rows is skipped.
 
     Returns:
-        (H, W, 3) uint8 BGR. For ``bgr8`` it shares the memory of the message: do not write into it.
+        (H, W, 3) uint8 BGR. For ``bgr8`` it shares the memory of the message: do not write into
+        it.
 
     Raises:
-        ValueError: if the encoding is not supported or sizes contradict each other, in one sentence.
+        ValueError: if the encoding is not supported or sizes contradict each other, in one
+            sentence.
     """
     if message.encoding not in ENCODINGS:
         raise ValueError(
-            f'image encoding {message.encoding!r} is not supported: use one of {", ".join(ENCODINGS)}'
+            f'image encoding {message.encoding!r} is not supported: use one of '
+            f'{", ".join(ENCODINGS)}'
         )
     channels, conversion = ENCODINGS[message.encoding]
     pixels = _pixels(message, channels)
@@ -60,12 +63,14 @@ def _pixels(message: Image, channels: int) -> np.ndarray:
         raise ValueError(f'image is empty: height {height}, width {width}; both must be 1 or more')
     if step < width * channels:
         raise ValueError(
-            f'image step {step} is too small: {width} pixels of {message.encoding} need {width * channels} bytes a row'
+            f'image step {step} is too small: {width} pixels of {message.encoding} need '
+            f'{width * channels} bytes a row'
         )
     data = np.frombuffer(message.data, np.uint8)
     if data.size < step * height:
         raise ValueError(
-            f'image data is truncated: {height} rows of {step} bytes need {step * height} bytes, {data.size} were received'
+            f'image data is truncated: {height} rows of {step} bytes need {step * height} bytes, '
+            f'{data.size} were received'
         )
     rows = data[: step * height].reshape(height, step)
     return rows[:, : width * channels].reshape(height, width, channels)
@@ -82,7 +87,8 @@ def bgr_to_image(image_bgr: np.ndarray, header: Header) -> Image:
     message = Image(
         header=header, height=height, width=width, encoding='bgr8', is_bigendian=0, step=3 * width
     )
-    # An array of bytes is taken over as it is; assigning an ndarray would be checked byte by byte (0.4 s for 1080p).
+    # An array of bytes is taken over as it is; assigning an ndarray would be checked byte by byte
+    # (0.4 s for 1080p).
     message.data = array('B', np.ascontiguousarray(image_bgr).tobytes())
     return message
 
@@ -123,7 +129,7 @@ def _detection(
 
 
 def message_to_detections(message: Detection2DArray) -> Detections:
-    """Read detections back, for drawing and counting; detections without a hypothesis are skipped."""
+    """Read detections back; those without a hypothesis are skipped."""
     rows = [
         (d.bbox.center.position, d.bbox.size_x / 2, d.bbox.size_y / 2, d.results[0].hypothesis)
         for d in message.detections
@@ -154,8 +160,8 @@ def stats_message(
 ) -> DiagnosticArray:
     """Make the message with the figures of one frame.
 
-    A diagnostic array is used because it is standard everywhere, its header can carry the image's stamp, which joins
-    it with ``detections``, and its keys can grow without a new message type.
+    A diagnostic array is used because it is standard everywhere, its header can carry the image's
+    stamp, which joins it with ``detections``, and its keys can grow without a new message type.
     """
     status = DiagnosticStatus(
         level=DiagnosticStatus.ERROR if error else DiagnosticStatus.OK,

@@ -1,7 +1,8 @@
 """The detector: images in, detections out, at a depth that may change between any two frames.
 
-Callbacks only look and leave: an image goes to a worker thread with room for one waiting frame, so the newest frame
-wins and none queues. What a frame is processed with is one frozen snapshot, read once at its start.
+Callbacks only look and leave: an image goes to a worker thread with room for one waiting frame, so
+the newest frame wins and none queues. What a frame is processed with is one frozen snapshot, read
+once at its start.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ def open_pipeline(parameters: DetectorParameters) -> Pipeline:
 def prepare(pipeline: Pipeline, depth: int | str) -> OperatingPoint:
     """Build what a depth needs and return its operating point.
 
-    The ladder is touched first: the back end forgets the least recently used point, and that shall be none of it.
+    The ladder is touched first: the back end forgets the least recently used point, and that shall
+    be none of it.
     """
     point = pipeline.resolve(depth)
     for level in pipeline.bundle.ladder.points:
@@ -79,7 +81,8 @@ def prepare(pipeline: Pipeline, depth: int | str) -> OperatingPoint:
 class DetectorNode(LifecycleNode):
     """The lifecycle node ``detector``.
 
-    Configure loads the bundle and builds the ladder, activate subscribes; deactivate and cleanup undo that.
+    Configure loads the bundle and builds the ladder, activate subscribes; deactivate and cleanup
+    undo that.
     """
 
     def __init__(
@@ -112,7 +115,7 @@ class DetectorNode(LifecycleNode):
     # Lifecycle
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the bundle, build the ladder, make the publishers; a failure leaves the node unconfigured."""
+        """Load the bundle, build the ladder; a failure leaves the node unconfigured."""
         parameters = self._parameters_now
         pipeline: Pipeline | None = None
         try:
@@ -202,9 +205,10 @@ class DetectorNode(LifecycleNode):
     def _on_set_parameters(self, parameters: Sequence[Parameter]) -> SetParametersResult:
         """Check a change; when this returns, the next frame uses it.
 
-        A depth that is not ready is built here, and frames go on at the old depth meanwhile: image callbacks run in a
-        group of their own and inference in the worker. So "set" means "in effect", and a depth that cannot be built
-        is refused instead of failing later. The ladder is always ready: changing level never waits.
+        A depth that is not ready is built here, and frames go on at the old depth meanwhile: image
+        callbacks run in a group of their own and inference in the worker. So "set" means "in
+        effect", and a depth that cannot be built is refused instead of failing later. The ladder
+        is always ready: changing level never waits.
         """
         try:
             now = changed(self._parameters_now, parameters, self._pipeline is not None)

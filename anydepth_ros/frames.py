@@ -19,7 +19,8 @@ class FrameSource:
     """Reads frames from what a text names.
 
     Attributes:
-        fps: frames per second of the recording or camera; ``FOLDER_FPS`` where nothing is recorded.
+        fps: frames per second of the recording or camera; ``FOLDER_FPS`` where nothing is
+            recorded.
     """
 
     def __init__(self, source: str, loop: bool = False) -> None:
@@ -59,7 +60,8 @@ class FrameSource:
         path = Path(self.source).expanduser()
         if not self.source or not path.exists():
             raise FileNotFoundError(
-                f'source {self.source!r} does not exist: give a video file, a folder of images or a camera number'
+                f'source {self.source!r} does not exist: give a video file, a folder of images '
+                'or a camera number'
             )
         if path.is_dir():
             return _folder(path)
@@ -70,7 +72,8 @@ class FrameSource:
         if not capture.isOpened():
             kind = 'camera' if isinstance(target, int) else 'video file'
             raise OSError(
-                f'{kind} {str(target)!r} cannot be opened: check that it exists and is readable by OpenCV'
+                f'{kind} {str(target)!r} cannot be opened: check that it exists and is readable '
+                'by OpenCV'
             )
         fps = capture.get(cv2.CAP_PROP_FPS)
         self.fps = fps if 0.1 < fps < 1000 else 30.0
@@ -90,7 +93,8 @@ def _video(capture: cv2.VideoCapture, name: str, camera: bool) -> Iterator[np.nd
         capture.release()
     if camera or count == 0:
         raise OSError(
-            f'{"camera" if camera else "video file"} {name!r} gives no frame (after {count} frames)'
+            f'{"camera" if camera else "video file"} {name!r} gives no frame (after {count} '
+            'frames)'
         )
 
 

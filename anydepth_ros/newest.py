@@ -10,7 +10,10 @@ Item = TypeVar('Item')
 
 
 class NewestWorker(Generic[Item]):
-    """Hands items to a function in a thread of its own; a waiting item is replaced by a newer one and counted."""
+    """Hands items to a function in a thread of its own.
+
+    A waiting item is replaced by a newer one and counted in ``dropped``.
+    """
 
     def __init__(self, handle: Callable[[Item], None], name: str = 'worker') -> None:
         """Start the thread.
@@ -37,7 +40,7 @@ class NewestWorker(Generic[Item]):
             self._changed.notify()
 
     def stop(self, timeout_s: float = 10.0) -> bool:
-        """Finish the item being handled, forget a waiting one and end the thread; return whether it ended."""
+        """Finish the item in work, forget a waiting one; return whether the thread ended."""
         with self._changed:
             self._stopped = True
             self._waiting = []

@@ -23,7 +23,8 @@ class Declaration:
         default: value unless given; its type is the type of the parameter.
         description: what it does.
         limits: lowest and highest legal number.
-        change: ``any time`` (from the next frame on), ``unconfigured`` (only in that lifecycle state) or ``start``.
+        change: ``any time`` (from the next frame on), ``unconfigured`` (only in that lifecycle
+            state) or ``start``.
         dynamic: whether the type may change.
     """
 
@@ -62,7 +63,8 @@ DECLARATIONS = (
     Declaration(
         'bundle',
         'default',
-        "directory of the bundle to serve, or 'default' for the one that is installed with the package",
+        "directory of the bundle to serve, or 'default' for the one that is installed with the "
+        'package',
         change='unconfigured',
     ),
     Declaration(
@@ -82,7 +84,8 @@ DECLARATIONS = (
     Declaration(
         'depth',
         'full',
-        "depth of the next frames: a ladder level (integer, 0 is the cheapest), 'full', 'base' or one bit per stage "
+        "depth of the next frames: a ladder level (integer, 0 is the cheapest), 'full', 'base' "
+        'or one bit per stage '
         "like '1111-0011' (1 runs the refinement)",
         dynamic=True,
     ),
@@ -120,11 +123,13 @@ class DetectorParameters:
         """
         if isinstance(self.depth, bool) or not isinstance(self.depth, (int, str)):
             raise ValueError(
-                f"depth {self.depth!r} is not legal: use a ladder level (integer), 'full', 'base' or bits as text"
+                f"depth {self.depth!r} is not legal: use a ladder level (integer), 'full', "
+                "'base' or bits as text"
             )
         if self.image_reliability not in RELIABILITIES:
             raise ValueError(
-                f'image_reliability {self.image_reliability!r} is not legal: use one of {", ".join(RELIABILITIES)}'
+                f'image_reliability {self.image_reliability!r} is not legal: use one of '
+                f'{", ".join(RELIABILITIES)}'
             )
 
     def settings(self) -> PostprocessSettings:
@@ -150,7 +155,7 @@ def declare(node: Node) -> DetectorParameters:
 def changed(
     current: DetectorParameters, changes: Iterable[Parameter], configured: bool
 ) -> DetectorParameters:
-    """Return the values after a change that was asked for; parameters of others (``use_sim_time``) are let pass.
+    """Return the values after a change; parameters of others (``use_sim_time``) are let pass.
 
     Raises:
         ValueError: if the change is not legal now; the message says why.

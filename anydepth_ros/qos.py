@@ -28,7 +28,7 @@ LATCHED = QoSProfile(
 
 
 def image_qos(reliability: str, depth: int = 1) -> QoSProfile:
-    """Return the profile of an image topic; one frame deep by default, because the newest frame wins.
+    """Return the profile of an image topic; one deep by default: the newest frame wins.
 
     Raises:
         ValueError: if the reliability is unknown; the message lists the known ones.

@@ -1,4 +1,4 @@
-"""Run one node as a process: start, spin, and a clean end on SIGINT and SIGTERM, however often they come."""
+"""Run one node as a process, with a clean end however often SIGINT and SIGTERM come."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from rclpy.node import Node
 class _InterruptOnce:
     """Raises KeyboardInterrupt for the first SIGINT only.
 
-    A terminal and ``ros2 launch`` both send one for a single Ctrl-C; the second must not break into the cleanup.
+    A terminal and ``ros2 launch`` both send one for a single Ctrl-C; the second must not break
+    into the cleanup.
     """
 
     def __init__(self) -> None:
@@ -45,11 +46,12 @@ def run_node(
     Args:
         make_node: called once ROS is initialised.
         arguments: command line, ``sys.argv`` if None.
-        threads: of the executor; more than one so that a callback that takes long does not hold up the others.
+        threads: of the executor; more than one so that a callback that takes long does not hold up
+            the others.
 
     Returns:
-        Exit status: 0 after a signal or the node's own end; 1 after an error that the user can mend (wrong parameter,
-        unreadable source), which is printed as one line.
+        Exit status: 0 after a signal or the node's own end; 1 after an error that the user can
+        mend (wrong parameter, unreadable source), which is printed as one line.
     """
     interrupts = _InterruptOnce()
     signal.signal(signal.SIGINT, interrupts)

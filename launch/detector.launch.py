@@ -6,10 +6,11 @@ ros2 launch anydepth_ros detector.launch.py image_topic:=/camera/image_raw depth
 import os
 
 from ament_index_python.packages import get_package_share_directory
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
+
+from launch import LaunchDescription
 
 PACKAGE = 'anydepth_ros'
 

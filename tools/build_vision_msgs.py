@@ -1,8 +1,9 @@
-"""Build vision_msgs into this Python's environment with the pip-installed ROS 2 generators and gcc.
+"""Build vision_msgs into this Python's environment with the generators from PyPI and gcc.
 
-Run by the environment's own Python: ``.venv/bin/python tools/build_vision_msgs.py``. Only the nine messages that the
-detector needs are built. Their definitions (``tools/vision_msgs/*.msg``) are field lists; the type hashes of the result
-are compared with those of the released vision_msgs 4.1.1, so a node built here talks to any robot.
+Run by the environment's own Python: ``.venv/bin/python tools/build_vision_msgs.py``. Only the nine
+messages that the detector needs are built. Their definitions (``tools/vision_msgs/*.msg``) are
+field lists; the type hashes of the result are compared with those of the released vision_msgs
+4.1.1, so a node built here talks to any robot.
 """
 
 from __future__ import annotations
@@ -58,15 +59,15 @@ class Library:
 
 
 class Workspace:
-    """The folders of one build: generated sources under ``build``, results under ``prefix`` (the environment)."""
+    """The folders of one build: sources under ``build``, results in the environment."""
 
-    def __init__(self, build: Path, prefix: Path) -> None:
+    def __init__(self, build: Path, prefix: Path, modules: Path) -> None:
         self.build = build
         self.prefix = prefix
         self.sources = build / 'src'
         self.share = prefix / 'share' / PACKAGE
         self.lib = prefix / 'lib'
-        self.module = Path(sysconfig.get_paths()['platlib']) / PACKAGE
+        self.module = modules / PACKAGE
         self.messages = sorted(path.stem for path in DEFINITIONS.glob('*.msg'))
         for folder in (self.sources / 'msg', self.share / 'msg', self.module):
             folder.mkdir(parents=True, exist_ok=True)
@@ -86,14 +87,15 @@ def main() -> int:
     prefix = Path(sys.prefix)
     os.environ.setdefault('AMENT_PREFIX_PATH', str(prefix))
     with tempfile.TemporaryDirectory(prefix='build_vision_msgs_') as folder:
-        workspace = Workspace(Path(folder), prefix)
+        workspace = Workspace(Path(folder), prefix, Path(sysconfig.get_paths()['platlib']))
         write_interfaces(workspace)
         generate(workspace)
         check_type_hashes(workspace)
         build_libraries(workspace, libraries(workspace))
         install(workspace)
     print(
-        f'built {len(workspace.messages)} messages of {PACKAGE}; type hashes equal those of the released package'
+        f'built {len(workspace.messages)} messages of {PACKAGE}; type hashes equal those of the '
+        'released package'
     )
     return 0
 
@@ -109,7 +111,7 @@ def write_interfaces(workspace: Workspace) -> None:
 
 
 def generate(workspace: Workspace) -> None:
-    """Run every generator; the ``rosidl`` command is not used because it does not start from the wheels."""
+    """Run every generator by its function: the ``rosidl`` command of the wheels does not start."""
     for generator, function in GENERATORS.items():
         arguments = write_arguments(workspace, generator)
         getattr(importlib.import_module(generator), function)(

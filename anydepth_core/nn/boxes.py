@@ -78,7 +78,7 @@ def decode_levels(
 
 
 def complete_iou(a: torch.Tensor, b: torch.Tensor, eps: float = 1e-7) -> torch.Tensor:
-    """Return the CIoU of pairs of boxes: overlap, centre distance, aspect ratio (arXiv 1911.08287).
+    """Return the CIoU of pairs: overlap, centre distance, aspect ratio (arXiv 1911.08287).
 
     Args:
         a: (..., 4) left, top, right, bottom.

@@ -1,1 +1,1 @@
-"""The demo: video source -> detector -> topics, with a depth that changes while it runs; results in a folder."""
+"""The demo: video source -> detector -> topics, with a depth that changes while it runs."""

@@ -41,7 +41,7 @@ class NodeProcesses:
         """Say which process has ended on its own, None while all run."""
         for module, process in self._processes.items():
             if process.poll() is not None:
-                return f'{module} has ended (exit status {process.returncode}); its message stands above'
+                return f'{module} has ended (exit status {process.returncode}); see above'
         return None
 
     def stop(self) -> None:

@@ -36,7 +36,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Switch:
-    """One change of depth that was asked for; ``took_ms`` is the answer time of the parameter service."""
+    """A change of depth that was asked for; the parameter service took ``took_ms`` to answer."""
 
     time_s: float
     depth: str
@@ -68,7 +68,8 @@ class Recording:
     def conclusion(self) -> str:
         """Return the closing lines: totals and one row per depth."""
         lines = [
-            f'{len(self.frames)} frames answered at {self.fps():.1f} fps, {self.dropped} dropped for newer ones',
+            f'{len(self.frames)} frames answered at {self.fps():.1f} fps, {self.dropped} dropped '
+            'for newer ones',
             'depth       frames   latency ms p50    p95   network ms p50   detections a frame',
         ]
         for depth in self.depths():
@@ -89,12 +90,13 @@ def percentiles(values: list[float]) -> tuple[float, float]:
 
 
 def live_line(recording: Recording, now_s: float, images_in: int, messages_out: int) -> str:
-    """Return the line that is shown each second: totals, and depth, latency and rate of the last second."""
+    """Return the line of each second: totals, and depth, latency and rate of the last second."""
     recent = [f for f in recording.frames if f.time_s > now_s - 1]
     p50, p95 = percentiles([f.latency_ms for f in recent])
     depth = recent[-1].depth if recent else '-'
     return (
-        f'{now_s:5.0f} s   frames in {images_in:5d}   detections out {messages_out:5d}   depth {depth}   '
+        f'{now_s:5.0f} s   frames in {images_in:5d}   detections out {messages_out:5d}   depth '
+        f'{depth}   '
         f'latency p50 {p50:6.1f}  p95 {p95:6.1f} ms   {len(recent):3d} fps'
     )
 
@@ -160,7 +162,7 @@ def versions() -> dict[str, str]:
 
 
 def ros_distribution() -> str:
-    """Return the name of the ROS 2 distribution, from the environment or from the wheels that are installed."""
+    """Return the ROS 2 distribution: of the environment, or of the wheels that are installed."""
     if os.environ.get('ROS_DISTRO'):
         return os.environ['ROS_DISTRO']
     for name in ('kilted', 'jazzy'):

@@ -1,9 +1,10 @@
-"""The course of the demo: start the nodes, change the depth on a schedule, show a line a second, write the results."""
+"""The course of the demo: nodes, a schedule of depths, a line a second, the results."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from importlib.util import find_spec
 import os
 from pathlib import Path
 import sys
@@ -33,6 +34,8 @@ def run_demo(arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(arguments)
     started = time.monotonic()
     try:
+        if find_spec('matplotlib') is None:
+            raise DemoError('the timeline needs matplotlib: pip install matplotlib')
         bundle = load_bundle(options.bundle)
         fps = options.rate or FrameSource(options.source).fps
         with NodeProcesses() as processes:
@@ -160,7 +163,8 @@ class Demo:
                 raise DemoError(ended)
             if time.monotonic() > end:
                 raise DemoError(
-                    f'no detections within {PATIENCE_S:.0f} s ({self._node.images_in} images arrived); '
+                    f'no detections within {PATIENCE_S:.0f} s ({self._node.images_in} images '
+                    'arrived); '
                     "the nodes' messages above say why"
                 )
         seconds = self._first - self._started

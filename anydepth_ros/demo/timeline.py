@@ -30,20 +30,24 @@ def draw_timeline(recording: Recording, path: Path) -> None:
     figure = Figure(figsize=(11, 6.6), dpi=120, layout='constrained')
     FigureCanvasAgg(figure)
     rows = figure.subplots(3, 1, sharex=True, height_ratios=(1.1, 1.7, 1.0))
-    figure.suptitle(
-        'Depth, latency and detections, frame by frame', color=INK, fontsize=13, x=0.01, ha='left'
-    )
     for axis in rows:
         _style(axis)
         for depth, start, end in _spans(frames):
-            axis.axvspan(start, end, color=colours[depth], alpha=0.08, linewidth=0)
+            axis.axvspan(start, end, color=colours[depth], alpha=0.07, linewidth=0)
     _depth_row(rows[0], frames, recording.depths(), colours)
     _latency_row(rows[1], frames, colours)
     _detections_row(rows[2], frames, colours)
+    rows[0].set_title(_title(recording), color=INK, fontsize=12, loc='left', pad=10)
     rows[2].set_xlabel('seconds after the first detections', color=INK)
     rows[2].set_xlim(0, max(frames[-1].time_s, 1e-3))
+    figure.align_ylabels(rows)
     with replacing(path) as temporary:
         figure.savefig(temporary)
+
+
+def _title(recording: Recording) -> str:
+    frames = len(recording.frames)
+    return f'{frames} frames answered at {recording.fps():.1f} fps, {recording.dropped} dropped'
 
 
 def _depth_row(
@@ -52,13 +56,8 @@ def _depth_row(
     """Show which depth was in force, cheapest at the bottom."""
     rank = {depth: index for index, depth in enumerate(reversed(depths))}
     for depth, start, end in _spans(frames):
-        axis.plot(
-            [start, end],
-            [rank[depth]] * 2,
-            color=colours[depth],
-            linewidth=6,
-            solid_capstyle='butt',
-        )
+        height = [rank[depth]] * 2
+        axis.plot([start, end], height, color=colours[depth], linewidth=7, solid_capstyle='butt')
     axis.set_yticks(list(rank.values()), list(rank), family='monospace')
     axis.set_ylim(-0.6, len(rank) - 0.4)
     axis.set_ylabel('depth', color=INK)
@@ -66,26 +65,34 @@ def _depth_row(
 
 def _latency_row(axis: Any, frames: Sequence[Frame], colours: dict[str, Any]) -> None:
     """Show each frame's latency and the median of each stretch of one depth."""
-    times = [f.time_s for f in frames]
     latency = [f.latency_ms for f in frames]
-    axis.scatter(times, latency, s=9, c=[colours[f.depth] for f in frames], linewidths=0)
+    top = 1.2 * float(np.percentile(latency, 98))
+    shown = [min(value, 0.985 * top) for value in latency]  # outliers lie on the upper edge
+    times, shades = [f.time_s for f in frames], [colours[f.depth] for f in frames]
+    axis.scatter(times, shown, s=10, c=shades, alpha=0.6, linewidths=0)
     for (depth, start, end), group in zip(_spans(frames), _groups(frames)):
         median = float(np.median([f.latency_ms for f in group]))
         axis.plot([start, end], [median, median], color=colours[depth], linewidth=2)
-        label = f'{median:.0f}'
         axis.annotate(
-            label, (start, median), (3, 4), textcoords='offset points', color=INK, fontsize=9
+            f'{median:.0f}',
+            ((start + end) / 2, 0),
+            (0, 5),
+            textcoords='offset points',
+            color=INK,
+            fontsize=10,
+            ha='center',
         )
-    axis.set_ylim(0, 1.15 * float(np.percentile(latency, 99)))
-    axis.set_ylabel('latency, image to detections (ms)', color=INK)
+    axis.set_ylim(0, top)
+    axis.set_ylabel('latency (ms)\nline, number: median', color=INK)
 
 
 def _detections_row(axis: Any, frames: Sequence[Frame], colours: dict[str, Any]) -> None:
     """Show how many objects each frame had."""
-    width = 0.9 * frames[-1].time_s / max(len(frames), 1)
     times, counts = [f.time_s for f in frames], [f.detections for f in frames]
-    axis.bar(times, counts, width, color=[colours[f.depth] for f in frames])
-    axis.set_ylim(0, max(counts) + 0.6)
+    gap = float(np.median(np.diff(times))) if len(times) > 1 else 0.1
+    shades = [colours[f.depth] for f in frames]
+    axis.bar(times, counts, 1.05 * gap, align='edge', color=shades, linewidth=0)
+    axis.set_ylim(0, max(*counts, 1) * 1.15)
     axis.yaxis.get_major_locator().set_params(integer=True)
     axis.set_ylabel('detections', color=INK)
 

@@ -1,4 +1,4 @@
-"""Writes the annotated video in a thread of its own, so that drawing holds up no message; no ROS."""
+"""Writes the annotated video in its own thread, so that drawing holds up no message; no ROS."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Depth text, spaces and ladders."""
 
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 import pytest
 
 from anydepth_core.depth import DepthConfig, DepthSpace, Ladder, OperatingPoint
@@ -91,6 +92,14 @@ def test_ladder_resolves_levels_and_texts():
     assert YOLO.format(other.depth) == '1111-0011' and points.level_of(other) is None
     assert points.level_of(points.parse('1111-0000', (320, 320))) == 1
     assert points.level_of(points.parse('1111-0000', (640, 640))) is None
+
+
+def test_bits_of_a_short_detector_are_not_taken_for_a_level():
+    points = Ladder(
+        FLAT, (OperatingPoint(FLAT.base, (32, 32)), OperatingPoint(FLAT.full, (32, 32)))
+    )
+    assert points.parse('11', (32, 32)) is points[1]
+    assert points.parse('1', (32, 32)) is points[1]
 
 
 @pytest.mark.parametrize('wrong', [-1, 3, '7', 11111111])

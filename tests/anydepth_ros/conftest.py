@@ -1,4 +1,5 @@
-"""A ROS graph for one test: nodes added to it are spun, and everything is shut down whatever the test did."""
+"""A ROS graph for one test: nodes added to it are spun, and everything is shut down whatever "
+"the test did."""
 
 from __future__ import annotations
 
@@ -37,8 +38,12 @@ class Graph:
         rclpy.init(args=[])
         self._executor = MultiThreadedExecutor(num_threads=4)
         self._nodes: list[Node] = []
-        self._ended = Future()  # ended through a future: shutdown() from another thread may miss a waiting spin
-        self._thread = threading.Thread(target=self._executor.spin_until_future_complete, args=(self._ended,))
+        self._ended = (
+            Future()
+        )  # ended through a future: shutdown() from another thread may miss a waiting spin
+        self._thread = threading.Thread(
+            target=self._executor.spin_until_future_complete, args=(self._ended,)
+        )
         self._thread.start()
 
     def add(self, node: Node) -> Node:

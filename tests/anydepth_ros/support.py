@@ -1,4 +1,5 @@
-"""What the node tests share: a probe that sends images and keeps the answers, a detector with a gate."""
+"""What the node tests share: a probe that sends images and keeps the answers, a detector with a "
+"gate."""
 
 from __future__ import annotations
 
@@ -49,7 +50,9 @@ class Probe(Node):
     def send(self, image_bgr: np.ndarray | None = None) -> int:
         """Send a picture with one red cell, or what is given; return its stamp."""
         header = self.next_header()
-        self._images.publish(bgr_to_image(picture((0, 0, 0)) if image_bgr is None else image_bgr, header))
+        self._images.publish(
+            bgr_to_image(picture((0, 0, 0)) if image_bgr is None else image_bgr, header)
+        )
         return self.last_stamp
 
     def send_message(self, message: Image) -> int:
@@ -77,7 +80,8 @@ class Probe(Node):
         return self.stats[stamp]['depth']
 
     def set(self, **parameters: Any) -> tuple[bool, str]:
-        """Set parameters of the detector through its service; return success and reason of the first refusal."""
+        """Set parameters of the detector through its service; return success and reason of the "
+        "first refusal."""
         future = self.set_later(**parameters)
         wait_until(future.done, f'answer to {parameters}')
         refused = [result for result in future.result().results if not result.successful]
@@ -85,7 +89,9 @@ class Probe(Node):
 
     def set_later(self, **parameters: Any) -> Any:
         """Ask for parameters and return the future."""
-        messages = [Parameter(name, value=value).to_parameter_msg() for name, value in parameters.items()]
+        messages = [
+            Parameter(name, value=value).to_parameter_msg() for name, value in parameters.items()
+        ]
         return self._client.call_async(SetParameters.Request(parameters=messages))
 
     def _on_detections(self, message: Detection2DArray) -> None:
@@ -135,7 +141,8 @@ def start_detector(graph: Graph, **parameters: Any) -> tuple[DetectorNode, Probe
 
 
 def make_detector(graph: Graph, **parameters: Any) -> DetectorNode:
-    """Start a detector with gated inference; ``detector.runtime`` is its gate once it is configured."""
+    """Start a detector with gated inference; ``detector.runtime`` is its gate once it is "
+    "configured."""
 
     def open_pipeline(values: DetectorParameters) -> Pipeline:
         bundle = load_bundle(values.bundle)

@@ -97,7 +97,9 @@ def test_a_wrong_image_is_refused_in_one_sentence(change: dict[str, object], wor
 def test_detections_read_back_as_they_were(count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     corners = rng.uniform(0, 300, (count, 2))
-    boxes = np.concatenate([corners, corners + rng.uniform(1, 300, (count, 2))], 1).astype(np.float32)
+    boxes = np.concatenate([corners, corners + rng.uniform(1, 300, (count, 2))], 1).astype(
+        np.float32
+    )
     scores = np.sort(rng.uniform(0, 1, count))[::-1].astype(np.float32)
     found = Detections(boxes, scores, rng.integers(0, 31, count))
     back = conversions.message_to_detections(conversions.detections_to_message(found, Header()))

@@ -22,7 +22,9 @@ from tests.anydepth_ros.support import make_detector, Probe, start_detector
 FULL, BASE = '11-1', '00-0'
 
 
-def test_an_image_is_answered_with_its_header_at_both_levels(graph: Graph, toy_bundle: Bundle) -> None:
+def test_an_image_is_answered_with_its_header_at_both_levels(
+    graph: Graph, toy_bundle: Bundle
+) -> None:
     _, probe = start_detector(graph, bundle=str(toy_bundle.path))
     message = probe.answer(probe.send(picture((0, 0, 0), (2, 1, 2))))
     assert sorted(d.results[0].hypothesis.class_id for d in message.detections) == ['0', '2']
@@ -51,7 +53,14 @@ def test_nothing_found_publishes_an_empty_array(graph: Graph, toy_bundle: Bundle
 
 @pytest.mark.parametrize(
     ('depth', 'expected', 'level'),
-    [(0, BASE, '0'), (1, BASE, '1'), (2, FULL, '2'), ('base', BASE, '1'), ('01-0', '01-0', ''), ('100', '10-0', '')],
+    [
+        (0, BASE, '0'),
+        (1, BASE, '1'),
+        (2, FULL, '2'),
+        ('base', BASE, '1'),
+        ('01-0', '01-0', ''),
+        ('100', '10-0', ''),
+    ],
 )
 def test_a_depth_applies_to_the_next_frame(
     graph: Graph, toy_bundle: Bundle, depth: int | str, expected: str, level: str
@@ -79,7 +88,8 @@ def test_an_illegal_depth_is_refused_with_what_is_legal(
 
 
 def test_no_message_is_lost_while_the_depth_changes(graph: Graph, toy_bundle: Bundle) -> None:
-    """Images come as fast as they are answered, the depth changes all the time: each gets its one message."""
+    """Images come as fast as they are answered, the depth changes all the time: each gets its "
+    "one message."""
     _, probe = start_detector(graph, bundle=str(toy_bundle.path))
     depths = [0, 'full', '10-1', 1, 'base', 2, '01-1', '00-1']
     done, refused = threading.Event(), []
@@ -94,7 +104,9 @@ def test_no_message_is_lost_while_the_depth_changes(graph: Graph, toy_bundle: Bu
     thread = threading.Thread(target=switch)
     thread.start()
     try:
-        stamps = [probe.send() for _ in range(60) if probe.answer(probe.last_stamp or probe.send())]
+        stamps = [
+            probe.send() for _ in range(60) if probe.answer(probe.last_stamp or probe.send())
+        ]
         probe.answer(stamps[-1])
     finally:
         done.set()
@@ -106,7 +118,9 @@ def test_no_message_is_lost_while_the_depth_changes(graph: Graph, toy_bundle: Bu
     assert all(len(message.detections) == 1 for message in probe.detections.values())
 
 
-def test_frames_go_on_at_the_old_depth_while_another_is_built(graph: Graph, toy_bundle: Bundle) -> None:
+def test_frames_go_on_at_the_old_depth_while_another_is_built(
+    graph: Graph, toy_bundle: Bundle
+) -> None:
     detector, probe = start_detector(graph, bundle=str(toy_bundle.path))
     detector.runtime.build_gate.clear()
     detector.runtime.building.clear()
@@ -129,7 +143,9 @@ def test_a_depth_that_cannot_be_built_is_refused_and_the_old_one_stays(
     assert probe.depth_of(probe.send()) == FULL
 
 
-def test_the_ladder_stays_ready_whatever_other_depths_were_used(graph: Graph, toy_bundle: Bundle) -> None:
+def test_the_ladder_stays_ready_whatever_other_depths_were_used(
+    graph: Graph, toy_bundle: Bundle
+) -> None:
     detector, probe = start_detector(graph, bundle=str(toy_bundle.path))
     for depth in ('10-0', '01-0', '10-1', '01-1', '00-1'):
         assert probe.set(depth=depth) == (True, '')
@@ -138,7 +154,9 @@ def test_the_ladder_stays_ready_whatever_other_depths_were_used(graph: Graph, to
 
 
 def test_the_newest_frame_wins_and_drops_are_counted(graph: Graph, toy_bundle: Bundle) -> None:
-    detector, probe = start_detector(graph, bundle=str(toy_bundle.path), image_reliability='reliable')
+    detector, probe = start_detector(
+        graph, bundle=str(toy_bundle.path), image_reliability='reliable'
+    )
     offered, offer = threading.Semaphore(0), detector._worker.offer
     detector._subscription.callback = lambda message: (offer(message), offered.release())
     detector.runtime.run_gate.clear()
@@ -148,7 +166,9 @@ def test_the_newest_frame_wins_and_drops_are_counted(graph: Graph, toy_bundle: B
     waiting = []
     for _ in range(4):
         waiting.append(probe.send())
-        offered.acquire(timeout=20)  # one by one, so that the subscription's own queue of one drops none
+        offered.acquire(
+            timeout=20
+        )  # one by one, so that the subscription's own queue of one drops none
     detector.runtime.run_gate.set()
     probe.answer(waiting[-1])
     assert set(probe.detections) == {first, waiting[-1]}
@@ -157,7 +177,10 @@ def test_the_newest_frame_wins_and_drops_are_counted(graph: Graph, toy_bundle: B
 
 def bad_messages() -> dict[str, Image]:
     """Return images that cannot be read."""
-    messages = {name: bgr_to_image(picture((0, 0, 0)), Image().header) for name in ('encoding', 'step', 'data')}
+    messages = {
+        name: bgr_to_image(picture((0, 0, 0)), Image().header)
+        for name in ('encoding', 'step', 'data')
+    }
     messages['encoding'].encoding = 'bayer_rggb8'
     messages['step'].step = 96
     messages['data'].data = array('B', bytes(100))
@@ -166,7 +189,12 @@ def bad_messages() -> dict[str, Image]:
 
 @pytest.mark.parametrize(
     ('name', 'words'),
-    [('encoding', 'bgr8, rgb8'), ('step', 'step 96'), ('data', 'truncated'), ('empty', 'image is empty')],
+    [
+        ('encoding', 'bgr8, rgb8'),
+        ('step', 'step 96'),
+        ('data', 'truncated'),
+        ('empty', 'image is empty'),
+    ],
 )
 def test_a_bad_image_is_counted_and_the_next_one_answered(
     graph: Graph, toy_bundle: Bundle, name: str, words: str
@@ -198,7 +226,13 @@ def test_thresholds_apply_to_the_next_frame(graph: Graph, toy_bundle: Bundle) ->
 
 
 @pytest.mark.parametrize(
-    'change', [{'confidence_threshold': 1.5}, {'iou_threshold': -0.1}, {'max_detections': 0}, {'threads': 1}]
+    'change',
+    [
+        {'confidence_threshold': 1.5},
+        {'iou_threshold': -0.1},
+        {'max_detections': 0},
+        {'threads': 1},
+    ],
 )
 def test_a_change_out_of_range_or_out_of_time_is_refused(
     graph: Graph, toy_bundle: Bundle, change: dict[str, float]
@@ -237,7 +271,9 @@ def test_a_bundle_with_a_wrong_hash_is_not_configured(
 def test_a_depth_of_another_model_is_not_configured(
     graph: Graph, toy_bundle: Bundle, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    detector = make_detector(graph, bundle=str(toy_bundle.path), depth='1111-0000', autostart=False)
+    detector = make_detector(
+        graph, bundle=str(toy_bundle.path), depth='1111-0000', autostart=False
+    )
     assert detector.trigger_configure() == TransitionCallbackReturn.FAILURE
     assert 'depth' in capfd.readouterr().err
 
@@ -257,13 +293,17 @@ def test_an_inactive_node_answers_nothing_and_resumes(graph: Graph, toy_bundle: 
 def test_a_node_can_be_cleaned_up_and_configured_again(graph: Graph, toy_bundle: Bundle) -> None:
     detector, probe = start_detector(graph, bundle=str(toy_bundle.path))
     for transition in ('deactivate', 'cleanup', 'configure', 'activate'):
-        assert getattr(detector, f'trigger_{transition}')() == TransitionCallbackReturn.SUCCESS, transition
+        assert getattr(detector, f'trigger_{transition}')() == TransitionCallbackReturn.SUCCESS, (
+            transition
+        )
     probe.wait_for_detector()
     assert len(probe.answer(probe.send()).detections) == 1
     assert detector.trigger_shutdown() == TransitionCallbackReturn.SUCCESS
 
 
-def test_labels_reach_a_late_subscriber_and_follow_the_threshold(graph: Graph, toy_bundle: Bundle) -> None:
+def test_labels_reach_a_late_subscriber_and_follow_the_threshold(
+    graph: Graph, toy_bundle: Bundle
+) -> None:
     _, probe = start_detector(graph, bundle=str(toy_bundle.path))
     heard: list[LabelInfo] = []
     probe.create_subscription(LabelInfo, 'label_info', heard.append, LATCHED)
@@ -281,4 +321,6 @@ def test_stats_carry_the_figures_of_the_frame(graph: Graph, toy_bundle: Bundle) 
     values = probe.stats[probe.last_stamp]
     steps = [float(values[f'{step}_ms']) for step in ('preprocess', 'inference', 'postprocess')]
     assert 0 < sum(steps) <= float(values['total_ms']) <= float(values['age_ms'])
-    assert values['detections'] == '1' and values['image_size'] == '96x96' and values['errors'] == '0'
+    assert (
+        values['detections'] == '1' and values['image_size'] == '96x96' and values['errors'] == '0'
+    )

@@ -10,7 +10,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 import yaml
 
-from anydepth_ros.parameters import changed, declare, DECLARATIONS, table
+from anydepth_ros.parameters import changed, DECLARATIONS, declare, table
 from tests.anydepth_ros.conftest import Graph
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +34,9 @@ def test_every_parameter_is_described_to_the_tools(graph: Graph) -> None:
         descriptor = node.describe_parameter(declaration.name)
         assert descriptor.description and declaration.change in descriptor.additional_constraints
         assert descriptor.read_only == (declaration.change == 'start')
-        assert bool(descriptor.floating_point_range or descriptor.integer_range) == bool(declaration.limits)
+        assert bool(descriptor.floating_point_range or descriptor.integer_range) == bool(
+            declaration.limits
+        )
 
 
 @pytest.mark.parametrize('depth', ['base', 2, '1111-0011'])
@@ -62,7 +64,9 @@ def test_a_wrong_start_value_is_refused(
 
 def test_a_change_gives_a_new_snapshot_and_leaves_the_old_one(graph: Graph) -> None:
     before = declare(graph.add(node_with()))
-    after = changed(before, [Parameter('depth', value=0), Parameter('use_sim_time', value=True)], True)
+    after = changed(
+        before, [Parameter('depth', value=0), Parameter('use_sim_time', value=True)], True
+    )
     assert (before.depth, after.depth) == ('full', 0)
     assert after.settings() == before.settings()
 

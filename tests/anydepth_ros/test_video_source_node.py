@@ -18,7 +18,9 @@ from tests.anydepth_ros.test_frames import write_folder
 
 
 def make_source(**parameters: object) -> VideoSourceNode:
-    return VideoSourceNode(parameter_overrides=[Parameter(n, value=v) for n, v in parameters.items()])
+    return VideoSourceNode(
+        parameter_overrides=[Parameter(n, value=v) for n, v in parameters.items()]
+    )
 
 
 def test_images_are_published_in_order_with_stamp_and_frame(graph: Graph, tmp_path: Path) -> None:
@@ -56,6 +58,8 @@ def test_the_node_is_finished_when_the_source_ends(graph: Graph, tmp_path: Path)
         ({'source': '/tmp', 'reliability': 'good'}, 'best_effort, reliable'),
     ],
 )
-def test_a_wrong_parameter_is_refused(graph: Graph, parameters: dict[str, object], words: str) -> None:
+def test_a_wrong_parameter_is_refused(
+    graph: Graph, parameters: dict[str, object], words: str
+) -> None:
     with pytest.raises((ValueError, OSError), match=words):
         make_source(**parameters)

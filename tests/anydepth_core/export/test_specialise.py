@@ -47,6 +47,19 @@ def test_a_specialised_graph_equals_the_master(
         np.testing.assert_allclose(actual, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
 
 
+def test_nodes_need_no_names(master: onnx.ModelProto) -> None:
+    unnamed = onnx.ModelProto()
+    unnamed.CopyFrom(master)
+    branches = [a.g for node in unnamed.graph.node for a in node.attribute if a.HasField('g')]
+    for graph in (unnamed.graph, *branches):
+        for node in graph.node:
+            node.ClearField('name')
+    batch = images(1, 3, 64, 64)
+    expected = run(specialise(master, MIXED, (64, 64)), images=batch)
+    for actual, wanted in zip(run(specialise(unnamed, MIXED, (64, 64)), images=batch), expected):
+        np.testing.assert_array_equal(actual, wanted)
+
+
 @pytest.mark.parametrize('flags', [FULL, BASE, MIXED])
 def test_nothing_of_the_mask_the_casts_and_the_norms_is_left(
     master: onnx.ModelProto, flags: Sequence[bool]

@@ -43,7 +43,8 @@ def test_counts_and_keys_equal_the_published_ones(scale, variant):
         detector = build_detector(f'anydepth_yolov12{scale}', variant=variant)
     state = detector.state_dict()
     assert (len(state), sum(p.numel() for p in detector.parameters())) == COUNTS[scale, variant]
-    listed = gzip.open(FOLDER / f'keys_yolo_{scale}_{variant}.txt.gz', 'rt').read().split('\n')
+    keys = (FOLDER / f'keys_yolo_{scale}_{variant}.txt.gz').read_bytes()
+    listed = gzip.decompress(keys).decode().split('\n')
     published = {
         line.partition(' ')[0]: tuple(map(int, filter(None, line.partition(' ')[2].split(','))))
         for line in listed

@@ -1,0 +1,150 @@
+"""The demo: its figures, its pictures, and the whole of it on the toy bundle."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from anydepth_core.export.bundle import Bundle
+from anydepth_core.structures import Detections
+from anydepth_ros.demo.report import Frame, live_line, percentiles, Recording, summary, Switch
+from anydepth_ros.demo.run import default_clip, parse_arguments, schedule
+from anydepth_ros.demo.timeline import draw_timeline
+from anydepth_ros.demo.video import annotate, AnnotatedVideo
+from tests.anydepth_core.support.toy_bundle import picture
+from tests.anydepth_ros.test_frames import write_folder
+
+
+def recording(count: int = 40) -> Recording:
+    """Return a run at 10 fps that changes from full to base in the middle."""
+    frames = [
+        Frame(n / 10, '11-1' if n < count / 2 else '00-0', 30.0 + n % 3, 20.0, n % 4)
+        for n in range(count)
+    ]
+    return Recording(frames, [Switch(2.0, 'base', True, 3.5)], count + 5, count, 4, 2.5)
+
+
+def test_the_live_line_shows_the_last_second() -> None:
+    line = live_line(recording(), 4.0, 45, 40)
+    for part in ('frames in    45', 'detections out    40', 'depth 00-0', 'p50   31.0', '9 fps'):
+        assert part in line, line
+    assert 'depth -' in live_line(Recording(), 1.0, 0, 0)
+
+
+def test_the_summary_tells_each_depth_apart(toy_bundle: Bundle) -> None:
+    content = json.loads(summary(recording(), toy_bundle, 'clip.mp4'))
+    assert (content['frames'], content['dropped'], content['images_in']) == (40, 4, 45)
+    assert content['fps'] == pytest.approx(10.0)
+    assert list(content['depths']) == ['11-1', '00-0']
+    assert content['depths']['00-0']['frames'] == 20
+    assert content['depths']['11-1']['latency_ms_p50'] == 31.0
+    assert content['detections'] == 60 and content['frames_with_detections'] == 30
+    assert content['switches'][0]['depth'] == 'base'
+    assert content['ros_distro'] and content['versions']['rclpy']
+
+
+def test_a_run_without_a_frame_has_a_summary_too(toy_bundle: Bundle) -> None:
+    assert json.loads(summary(Recording(), toy_bundle, 'clip.mp4'))['fps'] == 0.0
+    assert percentiles([]) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize('count', [1, 2, 40])
+def test_the_timeline_is_a_picture_even_of_one_frame(tmp_path: Path, count: int) -> None:
+    path = tmp_path / 'out' / 'timeline.png'
+    draw_timeline(recording(count), path)
+    image = cv2.imread(str(path))
+    assert image.shape[1] > 1000 and image.std() > 5
+    assert [file.name for file in path.parent.iterdir()] == ['timeline.png']
+
+
+def test_the_video_has_every_frame_enlarged_and_annotated(tmp_path: Path) -> None:
+    path = tmp_path / 'out' / 'annotated.mp4'
+    video = AnnotatedVideo(path, 10.0, ['red'])
+    found = Detections(
+        np.array([[8, 40, 60, 90]], np.float32), np.ones(1, np.float32), np.zeros(1, np.int64)
+    )
+    for _ in range(5):
+        video.add(picture(), found, 'depth 11-1')
+    video.close()
+    assert [file.name for file in path.parent.iterdir()] == ['annotated.mp4']
+    capture = cv2.VideoCapture(str(path))
+    frames = [capture.read() for _ in range(6)]
+    assert [good for good, _ in frames] == [True] * 5 + [False]
+    assert frames[0][1].shape[:2] == (576, 576)
+    assert annotate(picture(), found, '', ['red'])[300, 48].any(), (
+        'left edge of the box, six times enlarged'
+    )
+
+
+def test_the_schedule_goes_down_the_ladder_and_back_to_full(toy_bundle: Bundle) -> None:
+    assert schedule(toy_bundle, '') == ['full', 0, 'base', '01-0', 'full']
+    assert schedule(toy_bundle, 'full,1,01-1') == ['full', 1, '01-1']
+
+
+def test_the_default_clip_is_there() -> None:
+    assert parse_arguments([]).source == default_clip()
+    capture = cv2.VideoCapture(default_clip())
+    assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == 240
+
+
+def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {
+        k: v
+        for k, v in os.environ.items()
+        if k not in ('ROS_AUTOMATIC_DISCOVERY_RANGE', 'ROS_DOMAIN_ID')
+    }
+    command = [sys.executable, '-m', 'anydepth_ros.demo', *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=120, check=False
+    )
+
+
+def test_the_demo_writes_its_three_results(tmp_path: Path, toy_bundle: Bundle) -> None:
+    folder, out = write_folder(tmp_path / 'images'), tmp_path / 'out'
+    for index in range(3):
+        cv2.imwrite(str(folder / f'{index}.png'), picture((index, index, index)))
+    done = demo(
+        '--bundle',
+        str(toy_bundle.path),
+        '--source',
+        str(folder),
+        '--seconds',
+        '5',
+        '--out',
+        str(out),
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(file.name for file in out.iterdir()) == [
+        'annotated.mp4',
+        'summary.json',
+        'timeline.png',
+    ]
+    content = json.loads((out / 'summary.json').read_text())
+    assert content['frames'] > 10 and content['frames_with_detections'] > content['frames'] / 2
+    assert [s['depth'] for s in content['switches']] == ['0', 'base', '01-0', 'full']
+    assert all(s['accepted'] for s in content['switches'])
+    assert set(content['depths']) == {'11-1', '00-0', '01-0'}
+    assert 'fps' in done.stdout and 'Traceback' not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (['--source', '/nowhere.mp4'], 'does not exist'),
+        (['--bundle', '/nowhere'], '/nowhere is no bundle'),
+    ],
+)
+def test_the_demo_says_in_one_line_what_it_cannot_read(
+    toy_bundle: Bundle, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    done = demo('--bundle', str(toy_bundle.path), '--out', str(tmp_path), *arguments)
+    assert done.returncode == 1
+    assert done.stderr.count('demo: ') == 1 and words in done.stderr
+    assert 'Traceback' not in done.stderr
