@@ -74,7 +74,8 @@ def build_optimizer(module: nn.Module, settings: OptimizerSettings) -> torch.opt
     ]
     if settings.name == 'adamw':
         return torch.optim.AdamW(groups, lr=settings.rate, betas=(settings.momentum, 0.999))
-    return torch.optim.SGD(groups, lr=settings.rate, momentum=settings.momentum, nesterov=True)
+    momentum = settings.momentum
+    return torch.optim.SGD(groups, settings.rate, momentum, nesterov=momentum > 0)
 
 
 def step_rates(settings: OptimizerSettings, epoch: float, epochs: int) -> StepRates:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -46,6 +47,16 @@ class Probe(Node):
         wait_until(lambda: self._images.get_subscription_count() == 1, 'the detector subscribes')
         wait_until(lambda: self.count_publishers('detections') == 1, 'the detector publishes')
         wait_until(self._client.service_is_ready, 'the parameter service')
+
+    def meet_detector(self) -> None:
+        """Wait until a detector in another process answers; what is sent before it has matched "
+        "this node is lost."""
+        self.wait_for_detector()
+        wait_until(lambda: self.send() and self._any_answer(), 'a first answer')
+
+    def _any_answer(self) -> bool:
+        time.sleep(0.2)
+        return bool(set(self.detections) & set(self.stats))
 
     def send(self, image_bgr: np.ndarray | None = None) -> int:
         """Send a picture with one red cell, or what is given; return its stamp."""
@@ -137,7 +148,14 @@ def start_detector(graph: Graph, **parameters: Any) -> tuple[DetectorNode, Probe
     detector, probe = make_detector(graph, **parameters), Probe()
     graph.add(probe)
     probe.wait_for_detector()
+    wait_until_matched(detector)
     return detector, probe
+
+
+def wait_until_matched(detector: DetectorNode) -> None:
+    """Wait until the detector's publishers know their subscribers; before, messages are lost."""
+    for publisher in (detector._detections, detector._stats):
+        wait_until(lambda publisher=publisher: publisher.get_subscription_count() == 1, 'a match')
 
 
 def make_detector(graph: Graph, **parameters: Any) -> DetectorNode:

@@ -69,7 +69,7 @@ def test_the_launch_command_applies_namespace_parameters_and_remapping(
     start('detector_node', *launch_arguments(tmp_path, toy_bundle))
     arguments = ['--ros-args', '-r', 'image:=/camera/image_raw']
     probe = local_graph.add(Probe(namespace='/cam0', cli_args=arguments))
-    probe.wait_for_detector()
+    probe.meet_detector()
     stamp = probe.send()
     assert len(probe.answer(stamp).detections) == 1
     assert probe.stats[stamp]['depth'] == '00-0'
@@ -91,8 +91,7 @@ def test_signals_end_the_detector_cleanly(
     probe = local_graph.add(
         Probe(namespace='/cam0', cli_args=['--ros-args', '-r', 'image:=/camera/image_raw'])
     )
-    probe.wait_for_detector()
-    probe.answer(probe.send())
+    probe.meet_detector()
     for number in signals:
         process.popen.send_signal(number)
         time.sleep(0.002)
