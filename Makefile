@@ -3,7 +3,7 @@
 #
 # PYTHON=python3.11   the Python the environment is made with (3.10 to 3.12)
 # TORCH='torch==2.11.0 --index-url https://download.pytorch.org/whl/cpu'   pip arguments that install torch for the tests
-# ARGS='--seconds 60 --source /dev/video0'   further arguments of the demo
+# ARGS='--seconds 60 --source 0'   further arguments of the demo
 # PYTEST_ARGS='-k node'   further arguments of pytest
 
 PYTHON ?= python3
@@ -24,8 +24,9 @@ endif
 run: env-run
 	@$(BIN)/python -m anydepth_ros.demo $(ARGS)
 
+# Plugins are named one by one: those of a sourced ROS 2 do not load with a recent pytest.
 test: env-test lint
-	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+	@PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python -m pytest -q -p pytest_timeout $(PYTEST_ARGS)
 
 lint: env-test
 	@$(BIN)/ruff check .

@@ -230,20 +230,25 @@ class DetectorNode(LifecycleNode):
         pipeline, snapshot = self._pipeline, self._snapshot
         if pipeline is None or snapshot is None:
             return
-        started = time.perf_counter()
         try:
-            image_bgr = image_to_bgr(message)
-            found, timing = pipeline(image_bgr, snapshot.point, snapshot.parameters.settings())
-            self._detections.publish(detections_to_message(found, message.header))
+            self._publish_stats(
+                message.header, snapshot, self._detect(message, pipeline, snapshot)
+            )
         except Exception as error:  # one bad frame must never end the node
             self._errors += 1
             self.get_logger().error(
                 f'frame skipped: {_sentence(error)}', throttle_duration_sec=5.0
             )
             self._publish_stats(message.header, snapshot, {}, _sentence(error))
-            return
-        values = _timing_values(timing, 1e3 * (time.perf_counter() - started))
-        self._publish_stats(message.header, snapshot, {**values, 'detections': len(found)})
+
+    def _detect(self, message: Image, pipeline: Pipeline, snapshot: Snapshot) -> dict[str, object]:
+        """Publish the detections of one image and return the figures of its way."""
+        started = time.perf_counter()
+        image_bgr = image_to_bgr(message)
+        found, timing = pipeline(image_bgr, snapshot.point, snapshot.parameters.settings())
+        self._detections.publish(detections_to_message(found, message.header))
+        total_ms = 1e3 * (time.perf_counter() - started)
+        return {**_timing_values(timing, total_ms), 'detections': len(found)}
 
     def _publish_stats(
         self, header: Header, snapshot: Snapshot, figures: dict[str, object], error: str = ''

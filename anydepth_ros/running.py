@@ -16,26 +16,35 @@ from rclpy.executors import (
     SingleThreadedExecutor,
 )
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+POLL_S = 0.1  # how soon a signal is noticed
 
 
-class _InterruptOnce:
-    """Raises KeyboardInterrupt for the first SIGINT only.
+class StopSignals:
+    """Notes SIGINT and SIGTERM instead of letting them break into the work.
 
-    A terminal and ``ros2 launch`` both send one for a single Ctrl-C; the second must not break
-    into the cleanup.
+    A terminal and ``ros2 launch`` both send SIGINT for a single Ctrl-C; the second must not break
+    into the cleanup. rclpy's own handlers would also end ROS at once, under a frame in work.
     """
 
     def __init__(self) -> None:
-        self.seen = False
+        self.noted = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._note)
 
-    def __call__(self, signum: int, frame: FrameType | None) -> None:
-        if not self.seen:
-            self.seen = True
-            raise KeyboardInterrupt
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.noted = True
 
 
 class Finished(Exception):
     """Raised by a node that has nothing left to do; needs an executor with one thread."""
+
+
+def init(arguments: Sequence[str] | None) -> None:
+    """Initialise rclpy without its signal handlers; arguments None means ``sys.argv``."""
+    words = None if arguments is None else list(arguments)
+    rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)
 
 
 def run_node(
@@ -46,34 +55,30 @@ def run_node(
     Args:
         make_node: called once ROS is initialised.
         arguments: command line, ``sys.argv`` if None.
-        threads: of the executor; more than one so that a callback that takes long does not hold up
-            the others.
+        threads: of the executor; with more than one a long callback holds up no other.
 
     Returns:
-        Exit status: 0 after a signal or the node's own end; 1 after an error that the user can
-        mend (wrong parameter, unreadable source), which is printed as one line.
+        Exit status: 0 after a signal or the node's own end; 1 after an error that the user
+        can mend (wrong parameter, unreadable source), which is printed as one line.
     """
-    interrupts = _InterruptOnce()
-    signal.signal(signal.SIGINT, interrupts)
+    signals = StopSignals()
     executor: Executor | None = None
     node: Node | None = None
     try:
-        rclpy.init(args=None if arguments is None else list(arguments))
-        executor = (
-            SingleThreadedExecutor()
-            if threads == 1
-            else MultiThreadedExecutor(num_threads=threads)
-        )
+        init(arguments)
+        executor = SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(threads)
         node = make_node()
         executor.add_node(node)
-        executor.spin()
+        while rclpy.ok() and not signals.noted:
+            executor.spin_once(timeout_sec=POLL_S)
+        executor.remove_node(node)
+        executor.spin_once(timeout_sec=POLL_S)  # callbacks that have begun end before the shutdown
     except (KeyboardInterrupt, ExternalShutdownException, Finished):
         pass
     except (ValueError, OSError, ParameterException, NameValidationException) as error:
         print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
         return 1
     finally:
-        interrupts.seen = True
         if executor is not None:
             executor.shutdown()
         if node is not None:

@@ -30,6 +30,7 @@ INSTALL_INPUTS = (
     'package.xml',
     'anydepth_core/version.py',
     'tools/setup_env.py',
+    'tools/build_vision_msgs.py',
 )
 BASE_PYTHON = getattr(sys, '_base_executable', sys.executable)
 PROBE = 'import rclpy, numpy; print(numpy.__version__)'
@@ -140,7 +141,6 @@ def state_key(ros: str | None) -> str:
     files = [ROOT / name for name in INSTALL_INPUTS]
     files += [
         *TOOLS.glob('requirements-*.txt'),
-        *TOOLS.glob('*.py'),
         *TOOLS.glob('vision_msgs/*.msg'),
     ]
     for path in sorted(set(files)):

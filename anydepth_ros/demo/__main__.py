@@ -11,8 +11,10 @@ from anydepth_ros.isolation import isolate
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; return the exit status."""
     isolate(os.environ)
-    from anydepth_ros.demo.run import run_demo  # loads rclpy, which reads the environment
-
+    try:
+        from anydepth_ros.demo.run import run_demo  # loads rclpy, which reads the environment
+    except KeyboardInterrupt:
+        return 130
     return run_demo(arguments)
 
 

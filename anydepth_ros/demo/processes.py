@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 
-# How a process is asked to end, ever more firmly, and how long it may take.
-ESCALATION = ((signal.SIGINT, 8.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 3.0))
+# How a process is asked to end, ever more firmly, and for how long. The nodes treat SIGTERM
+# like Ctrl-C, and before they are that far it ends them without a word.
+ESCALATION = ((signal.SIGTERM, 8.0), (signal.SIGKILL, 3.0))
 
 
 class NodeProcesses:
@@ -35,7 +36,12 @@ class NodeProcesses:
         ]
         for name, value in parameters.items():
             command += ['-p', f'{name}:={_yaml(value)}']
-        self._processes[module] = subprocess.Popen(command)
+        # A Ctrl-C of the terminal reaches the nodes too: they ignore it until they are up.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            self._processes[module] = subprocess.Popen(command)
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def ended(self) -> str | None:
         """Say which process has ended on its own, None while all run."""

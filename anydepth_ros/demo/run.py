@@ -11,7 +11,7 @@ import sys
 import time
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 
 from anydepth_core.export.bundle import Bundle, load_bundle
 from anydepth_core.files import write_atomically
@@ -21,8 +21,13 @@ from anydepth_ros.demo.report import Frame, live_line, Recording, summary, Switc
 from anydepth_ros.demo.timeline import draw_timeline
 from anydepth_ros.demo.video import AnnotatedVideo
 from anydepth_ros.frames import FrameSource
+from anydepth_ros.running import init, POLL_S, StopSignals
 
 PATIENCE_S = 30.0  # for the first detections
+
+
+class Stopped(Exception):
+    """The user has ended the demo."""
 
 
 class DemoError(Exception):
@@ -33,6 +38,7 @@ def run_demo(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; return 0, or 1 with a sentence when it cannot go on."""
     options = parse_arguments(arguments)
     started = time.monotonic()
+    signals = StopSignals()
     try:
         if find_spec('matplotlib') is None:
             raise DemoError('the timeline needs matplotlib: pip install matplotlib')
@@ -40,12 +46,10 @@ def run_demo(arguments: Sequence[str] | None = None) -> int:
         fps = options.rate or FrameSource(options.source).fps
         with NodeProcesses() as processes:
             start_nodes(processes, options, fps)
-            return Demo(options, bundle, processes, fps, started).run()
+            return Demo(options, bundle, processes, fps, signals, started).run()
     except (DemoError, ValueError, OSError) as error:
         print(f'demo: {error}', file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 0
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -119,11 +123,13 @@ class Demo:
         bundle: Bundle,
         processes: NodeProcesses,
         fps: float,
+        signals: StopSignals,
         started: float,
     ) -> None:
         self._options = options
         self._bundle = bundle
         self._processes = processes
+        self._signals = signals
         self._started = started
         self._video_fps = fps
         self._depths = schedule(bundle, options.depths)
@@ -133,14 +139,14 @@ class Demo:
 
     def run(self) -> int:
         """Wait for the first detections, play the schedule, write the results."""
-        rclpy.init(args=[])
+        init([])
         executor = SingleThreadedExecutor()
         self._node = RecorderNode(self._answered)
         executor.add_node(self._node)
         try:
             self._wait_for_detections(executor)
             self._play(executor)
-        except (KeyboardInterrupt, ExternalShutdownException):
+        except Stopped:
             print('\nstopped', flush=True)
         finally:
             executor.shutdown()
@@ -158,9 +164,7 @@ class Demo:
         """
         end = time.monotonic() + PATIENCE_S
         while not self._recording.frames:
-            executor.spin_once(timeout_sec=0.1)
-            if (ended := self._processes.ended()) is not None:
-                raise DemoError(ended)
+            self._spin(executor)
             if time.monotonic() > end:
                 raise DemoError(
                     f'no detections within {PATIENCE_S:.0f} s ({self._node.images_in} images '
@@ -184,9 +188,7 @@ class Demo:
         if self._options.depths:
             self._ask(self._depths[0])
         while (now := time.monotonic() - self._first) < self._options.seconds:
-            executor.spin_once(timeout_sec=0.05)
-            if (ended := self._processes.ended()) is not None:
-                raise DemoError(ended)
+            self._spin(executor)
             if asked < len(self._depths) and now >= asked * pause:
                 self._ask(self._depths[asked])
                 asked += 1
@@ -196,6 +198,19 @@ class Demo:
                     live_line(self._recording, now, self._node.images_in, self._node.messages_out),
                     flush=True,
                 )
+
+    def _spin(self, executor: SingleThreadedExecutor) -> None:
+        """Handle what has arrived.
+
+        Raises:
+            DemoError: if a node has ended by itself.
+            Stopped: after Ctrl-C.
+        """
+        executor.spin_once(timeout_sec=POLL_S)
+        if self._signals.noted:
+            raise Stopped
+        if (ended := self._processes.ended()) is not None:
+            raise DemoError(ended)
 
     def _ask(self, depth: int | str) -> None:
         asked_s = time.monotonic() - self._first

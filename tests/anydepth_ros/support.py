@@ -149,6 +149,7 @@ def start_detector(graph: Graph, **parameters: Any) -> tuple[DetectorNode, Probe
     graph.add(probe)
     probe.wait_for_detector()
     wait_until_matched(detector)
+    wait_until(lambda: detector._state_machine.current_state[1] == 'active')
     return detector, probe
 
 

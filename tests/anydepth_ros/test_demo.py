@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+import signal
 import subprocess
 import sys
 
@@ -94,15 +95,16 @@ def test_the_default_clip_is_there() -> None:
     assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == 240
 
 
+def environment() -> dict[str, str]:
+    """Return the environment of a user, without what the tests have decided."""
+    ours = ('ROS_AUTOMATIC_DISCOVERY_RANGE', 'ROS_DOMAIN_ID')
+    return {name: value for name, value in os.environ.items() if name not in ours}
+
+
 def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {
-        k: v
-        for k, v in os.environ.items()
-        if k not in ('ROS_AUTOMATIC_DISCOVERY_RANGE', 'ROS_DOMAIN_ID')
-    }
     command = [sys.executable, '-m', 'anydepth_ros.demo', *arguments]
     return subprocess.run(
-        command, capture_output=True, text=True, env=environment, timeout=120, check=False
+        command, capture_output=True, text=True, env=environment(), timeout=120, check=False
     )
 
 
@@ -148,3 +150,32 @@ def test_the_demo_says_in_one_line_what_it_cannot_read(
     assert done.returncode == 1
     assert done.stderr.count('demo: ') == 1 and words in done.stderr
     assert 'Traceback' not in done.stderr
+
+
+def test_ctrl_c_ends_the_demo_with_its_results_and_no_process_left(
+    tmp_path: Path, toy_bundle: Bundle
+) -> None:
+    out = tmp_path / 'out'
+    command = [sys.executable, '-m', 'anydepth_ros.demo', '--bundle', str(toy_bundle.path)]
+    command += ['--source', str(write_folder(tmp_path / 'images')), '--out', str(out)]
+    with (
+        (tmp_path / 'log').open('w') as log,
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=environment(),
+            start_new_session=True,
+        ) as process,
+    ):
+        assert process.stdout is not None
+        assert any('frames in' in line for line in process.stdout)
+        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)
+        rest = process.stdout.read()
+        assert process.wait(60) == 0
+    assert 'stopped' in rest and (out / 'summary.json').is_file()
+    assert 'Traceback' not in (tmp_path / 'log').read_text()
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
