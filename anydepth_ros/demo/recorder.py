@@ -33,7 +33,7 @@ class Answer:
         time_s: when the detections arrived, seconds on the monotonic clock.
         image_bgr: (H, W, 3) uint8.
         detections: boxes in pixels of the image.
-        depth: canonical text of the depth the image was processed with.
+        depth: operating point the image was processed with, for example ``1111-1111@320``.
         latency_ms: from the stamp of the image to the arrival of its detections.
         inference_ms: share of the network.
         dropped: images the detector has dropped so far for newer ones.
@@ -128,9 +128,15 @@ class RecorderNode(Node):
                 time_s=parts.time_s,
                 image_bgr=image_to_bgr(parts.image),
                 detections=message_to_detections(parts.detections),
-                depth=values['depth'],
+                depth=operating_point(values),
                 latency_ms=parts.latency_ms,
                 inference_ms=float(values['inference_ms']),
                 dropped=int(values['dropped']),
             )
         )
+
+
+def operating_point(values: dict[str, str]) -> str:
+    """Return depth and input size of the stats of a frame in short, ``1111-1111@320``."""
+    height, _, width = values['image_size'].partition('x')
+    return f'{values["depth"]}@{height if height == width else values["image_size"]}'
