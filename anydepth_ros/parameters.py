@@ -168,12 +168,3 @@ def changed(
                 f'{name} may change only while the node is unconfigured: clean it up first'
             )
     return replace(current, **values)
-
-
-def table() -> str:
-    """Return the parameter table of the documentation as Markdown."""
-    rows = ['| parameter | default | range | may change | meaning |', '|---|---|---|---|---|']
-    for d in DECLARATIONS:
-        limits = '' if d.limits is None else f'{d.limits[0]:g} to {d.limits[1]:g}'
-        rows.append(f'| `{d.name}` | `{d.default}` | {limits} | {d.change} | {d.description} |')
-    return '\n'.join(rows)

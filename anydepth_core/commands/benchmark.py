@@ -29,6 +29,7 @@ _HEADING = (
     'postprocess',
     'total',
     'multiply-adds',
+    'time / dearest',
 )
 
 
@@ -116,9 +117,13 @@ def format_table(
     latencies: Sequence[Latency],
     costs: Sequence[float],
 ) -> str:
-    """Return one aligned line per operating point, under a heading."""
+    """Return one aligned line per operating point, under a heading.
+
+    The last column is the inference time over that of the point with the most multiply-adds.
+    """
     from anydepth_core.evaluation.latency import STEPS
 
+    dearest = latencies[int(np.argmax(costs))]
     lines: list[tuple[str, ...]] = [_HEADING]
     for point, latency, cost in zip(points, latencies, costs):
         level = bundle.ladder.level_of(point)
@@ -132,6 +137,7 @@ def format_table(
                 f'{point.image_size[0]}x{point.image_size[1]}',
                 *steps,
                 f'{cost / 1e6:.1f} M',
+                f'{latency.ratio_to(dearest):.2f}',
             )
         )
     widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADING))]

@@ -132,7 +132,7 @@ def test_the_demo_writes_its_three_results(tmp_path: Path, toy_bundle: Bundle) -
     assert content['frames'] > 10 and content['frames_with_detections'] > content['frames'] / 2
     assert [s['depth'] for s in content['switches']] == ['0', 'base', '01-0', 'full']
     assert all(s['accepted'] for s in content['switches'])
-    assert set(content['depths']) == {'11-1@96', '00-0@96', '01-0@96'}
+    assert set(content['depths']) == {'11-1@96', '00-0@96', '00-0@64', '01-0@96'}
     assert 'fps' in done.stdout and 'Traceback' not in done.stderr
 
 

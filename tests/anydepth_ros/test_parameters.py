@@ -10,7 +10,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 import yaml
 
-from anydepth_ros.parameters import changed, DECLARATIONS, declare, table
+from anydepth_ros.parameters import changed, DECLARATIONS, declare
 from tests.anydepth_ros.conftest import Graph
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,9 +78,3 @@ def test_the_bundle_may_change_only_while_unconfigured(graph: Graph) -> None:
     with pytest.raises(ValueError, match='bundle may change only while the node is unconfigured'):
         changed(before, change, configured=True)
     assert changed(before, [Parameter('bundle', value='default')], configured=True) == before
-
-
-def test_the_table_of_the_documentation_has_a_row_for_each(graph: Graph) -> None:
-    rows = table().splitlines()
-    assert len(rows) == 2 + len(DECLARATIONS)
-    assert all(f'`{d.name}`' in row for d, row in zip(DECLARATIONS, rows[2:]))
