@@ -35,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(arguments)
     try:
         return import_module(f'anydepth_core.commands.{args.command}').run(args)
+    except FileNotFoundError as error:
+        print(f'anydepth {args.command}: {error.filename} does not exist', file=sys.stderr)
+        return 2
     except (ValueError, RuntimeError, OSError, ImportError) as error:
         print(f'anydepth {args.command}: {error}', file=sys.stderr)
         return 2

@@ -81,6 +81,9 @@ def run(args: argparse.Namespace) -> int:
         # an error in a loading process arrives with that process's traceback around it
         raise ValueError(str(error).strip().splitlines()[-1]) from None
     except KeyboardInterrupt:
+        if not (args.output / 'state.safetensors').exists():
+            print('\nstopped before the end of the first epoch; nothing was saved')
+            return 130
         print(
             f'\nstopped; go on with: anydepth train {args.config} --data {args.data} '
             f'--output {args.output} --resume'

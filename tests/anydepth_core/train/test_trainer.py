@@ -145,6 +145,12 @@ def test_wrong_setting_is_named(data, capsys, old, new, message):
     assert message in error and error.count('\n') == 1
 
 
+def test_missing_annotations_are_named(data, capsys):
+    (data / 'train.json').unlink()
+    assert train(data, data / 'out') == 2
+    assert capsys.readouterr().err == f'anydepth train: {data / "train.json"} does not exist\n'
+
+
 def test_missing_images_are_refused_before_training(data, capsys):
     (data / 'train' / '3.png').unlink()
     assert train(data, data / 'out') == 2
