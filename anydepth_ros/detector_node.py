@@ -8,6 +8,7 @@ once at its start.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 import time
 from typing import Any
@@ -24,7 +25,7 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray, LabelInfo
 
 from anydepth_core.depth import OperatingPoint
-from anydepth_core.export.bundle import load_bundle
+from anydepth_core.export.bundle import Bundle, load_bundle
 from anydepth_core.runtime.onnx_runtime import OnnxRuntime
 from anydepth_core.runtime.pipeline import Pipeline
 from anydepth_core.structures import Timing
@@ -41,7 +42,8 @@ from anydepth_ros.qos import image_qos, LATCHED, OUTPUT
 from anydepth_ros.running import run_node
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-EXTRA_SESSIONS = 2  # operating points beside the ladder's that stay ready
+EXTRA_SESSIONS = 2  # operating points that stay ready beside the ladder, full and base
+BUILD_POLL_S = 0.005  # how often images are looked after while a depth is built
 
 
 @dataclass(frozen=True)
@@ -59,22 +61,24 @@ def open_pipeline(parameters: DetectorParameters) -> Pipeline:
         ValueError: if the bundle is wrong; RuntimeError if a back end is missing.
     """
     bundle = load_bundle(parameters.bundle)
-    sessions = len(bundle.ladder) + EXTRA_SESSIONS
-    pipeline = Pipeline(
-        bundle, OnnxRuntime(bundle, threads=parameters.threads, max_sessions=sessions)
-    )
-    return pipeline
+    sessions = len(kept_points(bundle)) + EXTRA_SESSIONS
+    return Pipeline(bundle, OnnxRuntime(bundle, threads=parameters.threads, max_sessions=sessions))
+
+
+def kept_points(bundle: Bundle) -> list[OperatingPoint]:
+    """Return what is always ready: the ladder, ``full`` and ``base``."""
+    named = [bundle.ladder.parse(name, bundle.image_size) for name in ('full', 'base')]
+    return list(dict.fromkeys([*bundle.ladder.points, *named]))
 
 
 def prepare(pipeline: Pipeline, depth: int | str) -> OperatingPoint:
     """Build what a depth needs and return its operating point.
 
-    The ladder is touched first: the back end forgets the least recently used point, and that shall
-    be none of it.
+    What is to stay ready is touched first: the back end forgets the least recently used point.
     """
     point = pipeline.resolve(depth)
-    for level in pipeline.bundle.ladder.points:
-        pipeline.prepare(level)
+    for kept in kept_points(pipeline.bundle):
+        pipeline.prepare(kept)
     return pipeline.prepare(point)
 
 
@@ -205,23 +209,44 @@ class DetectorNode(LifecycleNode):
     def _on_set_parameters(self, parameters: Sequence[Parameter]) -> SetParametersResult:
         """Check a change; when this returns, the next frame uses it.
 
-        A depth that is not ready is built here, and frames go on at the old depth meanwhile: image
-        callbacks run in a group of their own and inference in the worker. So "set" means "in
-        effect", and a depth that cannot be built is refused instead of failing later. The ladder
-        is always ready: changing level never waits.
+        So "set" means "in effect", and a depth that cannot be built is refused instead of failing
+        later. The ladder, ``full`` and ``base`` are always ready: changing to them never waits.
         """
         try:
             now = changed(self._parameters_now, parameters, self._pipeline is not None)
             if self._pipeline is not None:
-                self._snapshot = Snapshot(now, prepare(self._pipeline, now.depth))
-        except (
-            Exception
-        ) as error:  # a back end's own error types too: a refused change must not end the node
+                self._snapshot = Snapshot(now, self._prepare(self._pipeline, now.depth))
+        except Exception as error:  # also a back end's own types; a refusal must not end the node
             return SetParametersResult(successful=False, reason=_sentence(error))
         before, self._parameters_now = self._parameters_now, now
         if self._worker is not None and now.confidence_threshold != before.confidence_threshold:
             self._publish_labels()
         return SetParametersResult(successful=True)
+
+    def _prepare(self, pipeline: Pipeline, depth: int | str) -> OperatingPoint:
+        """Build a depth in another thread and pass images to the worker meanwhile.
+
+        The executor has one thread and it is here: without this the images of the build's few
+        tenths of a second would be lost. They are still answered at the depth in effect.
+        """
+        with ThreadPoolExecutor(1, 'build') as builder:
+            build = builder.submit(prepare, pipeline, depth)
+            while not wait([build], BUILD_POLL_S).done:
+                self._take_image()
+            return build.result()
+
+    def _take_image(self) -> None:
+        """Do what the executor does when an image waits; the group keeps another executor out."""
+        subscription, worker, group = self._subscription, self._worker, self._image_group
+        if subscription is None or worker is None or not group.beginning_execution(subscription):
+            return
+        try:
+            with subscription.handle:
+                taken = subscription.handle.take_message(Image, False)
+            if taken is not None:
+                worker.offer(taken[0])
+        finally:
+            group.ending_execution(subscription)
 
     # Frames
 
@@ -307,7 +332,7 @@ def _sentence(error: BaseException) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the node as a process."""
-    return run_node(DetectorNode, arguments, threads=3)
+    return run_node(DetectorNode, arguments)
 
 
 if __name__ == '__main__':

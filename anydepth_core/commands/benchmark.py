@@ -29,7 +29,7 @@ _HEADING = (
     'postprocess',
     'total',
     'multiply-adds',
-    'time / dearest',
+    'time/dearest',
 )
 
 

@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 import rclpy
-from rclpy.executors import MultiThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.task import Future
 
 from anydepth_core.export.bundle import Bundle
 from tests.anydepth_core.support.toy_bundle import write_toy_bundle
@@ -32,32 +31,34 @@ def wait_until(condition: Callable[[], Any], what: str = '') -> Any:
 
 
 class Graph:
-    """Spins nodes in a thread."""
+    """Spins each node in a thread of its own, as its own process would."""
 
     def __init__(self) -> None:
         rclpy.init(args=[])
-        self._executor = MultiThreadedExecutor(num_threads=4)
         self._nodes: list[Node] = []
-        self._ended = (
-            Future()
-        )  # ended through a future: shutdown() from another thread may miss a waiting spin
-        self._thread = threading.Thread(
-            target=self._executor.spin_until_future_complete, args=(self._ended,)
-        )
-        self._thread.start()
+        self._threads: list[threading.Thread] = []
+        self._closing = False
 
     def add(self, node: Node) -> Node:
         """Spin a node from now on."""
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
         self._nodes.append(node)
-        self._executor.add_node(node)
+        self._threads.append(threading.Thread(target=self._spin, args=(executor,)))
+        self._threads[-1].start()
         return node
+
+    def _spin(self, executor: SingleThreadedExecutor) -> None:
+        while not self._closing:
+            executor.spin_once(timeout_sec=0.1)
+        executor.shutdown()
 
     def close(self) -> None:
         """Stop spinning before anything is destroyed."""
-        self._ended.set_result(None)
-        self._thread.join(PATIENCE_S)
-        assert not self._thread.is_alive()
-        self._executor.shutdown()
+        self._closing = True
+        for thread in self._threads:
+            thread.join(PATIENCE_S)
+            assert not thread.is_alive()
         for node in self._nodes:
             node.destroy_node()
         rclpy.try_shutdown()

@@ -45,7 +45,8 @@ def test_every_level_is_a_row_with_p50_and_p95_of_each_step(start):
     for row in rows:
         pairs = re.findall(r'(\d+\.\d\d) / (\d+\.\d\d)', row)
         assert len(pairs) == 4 and all(float(middle) <= float(tail) for middle, tail in pairs)
-        assert re.search(r'\d\.\d M$', row)
+        assert re.search(r'\d\.\d M +\d+\.\d\d$', row)
+    assert rows[-1].endswith(' 1.00')  # the dearest, by multiply-adds
     assert re.fullmatch(
         r'full / base at 96x96: inference time [\d.]+ \(.*\), multiply-adds [\d.]+', ratio
     )
