@@ -25,8 +25,6 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray, LabelInfo
 
 from anydepth_core.depth import OperatingPoint
-from anydepth_core.export.bundle import Bundle, load_bundle
-from anydepth_core.runtime.onnx_runtime import OnnxRuntime
 from anydepth_core.runtime.pipeline import Pipeline
 from anydepth_core.structures import Timing
 from anydepth_ros.conversions import (
@@ -40,9 +38,9 @@ from anydepth_ros.newest import NewestWorker
 from anydepth_ros.parameters import changed, declare, DetectorParameters
 from anydepth_ros.qos import image_qos, LATCHED, OUTPUT
 from anydepth_ros.running import run_node
+from anydepth_ros.serving import open_pipeline, prepare
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-EXTRA_SESSIONS = 2  # operating points that stay ready beside the ladder, full and base
 BUILD_POLL_S = 0.005  # how often images are looked after while a depth is built
 
 
@@ -54,34 +52,6 @@ class Snapshot:
     point: OperatingPoint
 
 
-def open_pipeline(parameters: DetectorParameters) -> Pipeline:
-    """Load and verify the bundle.
-
-    Raises:
-        ValueError: if the bundle is wrong; RuntimeError if a back end is missing.
-    """
-    bundle = load_bundle(parameters.bundle)
-    sessions = len(kept_points(bundle)) + EXTRA_SESSIONS
-    return Pipeline(bundle, OnnxRuntime(bundle, threads=parameters.threads, max_sessions=sessions))
-
-
-def kept_points(bundle: Bundle) -> list[OperatingPoint]:
-    """Return what is always ready: the ladder, ``full`` and ``base``."""
-    named = [bundle.ladder.parse(name, bundle.image_size) for name in ('full', 'base')]
-    return list(dict.fromkeys([*bundle.ladder.points, *named]))
-
-
-def prepare(pipeline: Pipeline, depth: int | str) -> OperatingPoint:
-    """Build what a depth needs and return its operating point.
-
-    What is to stay ready is touched first: the back end forgets the least recently used point.
-    """
-    point = pipeline.resolve(depth)
-    for kept in kept_points(pipeline.bundle):
-        pipeline.prepare(kept)
-    return pipeline.prepare(point)
-
-
 class DetectorNode(LifecycleNode):
     """The lifecycle node ``detector``.
 
@@ -91,13 +61,13 @@ class DetectorNode(LifecycleNode):
 
     def __init__(
         self,
-        open_pipeline: Callable[[DetectorParameters], Pipeline] = open_pipeline,
+        open_pipeline: Callable[[str, int], Pipeline] = open_pipeline,
         **node_arguments: Any,
     ) -> None:
         """Declare the parameters; with ``autostart`` the node activates itself once it is spun.
 
         Args:
-            open_pipeline: makes the pipeline when the node is configured.
+            open_pipeline: makes the pipeline of a bundle and a number of threads.
             node_arguments: passed on to the ROS node.
 
         Raises:
@@ -123,11 +93,9 @@ class DetectorNode(LifecycleNode):
         parameters = self._parameters_now
         pipeline: Pipeline | None = None
         try:
-            pipeline = self._open_pipeline(parameters)
+            pipeline = self._open_pipeline(parameters.bundle, parameters.threads)
             self._snapshot = Snapshot(parameters, prepare(pipeline, parameters.depth))
-        except (
-            Exception
-        ) as error:  # back ends raise their own types; whatever it is, the node must stay alive
+        except Exception as error:  # also a back end's own types; the node must stay alive
             self.get_logger().error(f'cannot configure: {_sentence(error)}')
             if pipeline is not None:
                 pipeline.close()

@@ -45,8 +45,8 @@ def init(arguments: Sequence[str] | None) -> None:
 def run_node(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -> int:
     """Make a node and spin it until it is told to stop.
 
-    One thread runs all callbacks: rclpy's multi-threaded executor stalls for tenths of a second now
-    and then (seen with Kilted at 15 images a second), and images are lost in the meantime.
+    One thread runs all callbacks: rclpy's multi-threaded executor stalls for tenths of a second
+    now and then (seen with Kilted at 15 images a second), and images are lost in the meantime.
 
     Args:
         make_node: called once ROS is initialised.

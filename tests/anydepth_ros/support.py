@@ -22,7 +22,6 @@ from anydepth_core.runtime.onnx_runtime import OnnxRuntime
 from anydepth_core.runtime.pipeline import Pipeline
 from anydepth_ros.conversions import bgr_to_image, stamp_ns, stats_values
 from anydepth_ros.detector_node import DetectorNode
-from anydepth_ros.parameters import DetectorParameters
 from anydepth_ros.qos import image_qos, OUTPUT
 from tests.anydepth_core.support.toy_bundle import picture
 from tests.anydepth_ros.conftest import Graph, wait_until
@@ -163,8 +162,8 @@ def make_detector(graph: Graph, **parameters: Any) -> DetectorNode:
     """Start a detector with gated inference; ``detector.runtime`` is its gate once it is "
     "configured."""
 
-    def open_pipeline(values: DetectorParameters) -> Pipeline:
-        bundle = load_bundle(values.bundle)
+    def open_pipeline(bundle_path: str, threads: int) -> Pipeline:
+        bundle = load_bundle(bundle_path)
         detector.runtime = GatedRuntime(bundle, threads=1, max_sessions=len(bundle.ladder) + 2)
         return Pipeline(bundle, detector.runtime)
 
