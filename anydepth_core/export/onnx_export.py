@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from itertools import chain
-import os
 from pathlib import Path
-import tempfile
 from typing import Any
 
 import numpy as np
@@ -26,6 +24,7 @@ from anydepth_core.export.master import (
     write_facts,
 )
 from anydepth_core.export.recorder import DynamicSize, Recorder, Weights
+from anydepth_core.files import write_atomically
 from anydepth_core.models.detector import Detector
 from anydepth_core.version import __version__
 
@@ -49,17 +48,7 @@ def export_master(detector: Detector, path: str | Path, half: bool = True) -> on
         RuntimeError: if the detector uses a torch function that has no ONNX form here.
     """
     master = build_master(detector, half)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    try:
-        with os.fdopen(handle, 'wb') as file:
-            file.write(master.SerializeToString(deterministic=True))
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_atomically(path, master.SerializeToString(deterministic=True))
     return master
 
 

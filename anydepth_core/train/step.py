@@ -9,11 +9,12 @@ import torch
 from anydepth_core.data.loader import Batch
 from anydepth_core.models.detector import Detector, RawPredictions
 from anydepth_core.models.yolov12.assigner import Assignment, pad_targets, PaddedTargets
-from anydepth_core.models.yolov12.criterion import detection_loss, DetectionGains, Losses
+from anydepth_core.models.yolov12.criterion import detection_loss, Losses
 from anydepth_core.models.yolov12.predictions import FlatPredictions, flatten
-from anydepth_core.train.distill import distillation_loss, DistillationSettings
+from anydepth_core.train.distill import distillation_loss
 from anydepth_core.train.ema import Ema
 from anydepth_core.train.optim import set_rates, StepRates
+from anydepth_core.train.settings import LossSettings
 
 
 @dataclass(frozen=True)
@@ -21,17 +22,13 @@ class StepSettings:
     """What one step does.
 
     Attributes:
-        alpha_base: weight of the ground truth in the base pass; the distillation has the rest.
-        gains: weights of the detection loss.
-        distillation: temperatures and weights of the distillation loss.
+        loss: weights of the losses.
         clip_norm: largest norm of the gradient.
         autocast: run both passes in this half precision (the losses stay in float32); None for
             float32.
     """
 
-    alpha_base: float = 0.2
-    gains: DetectionGains = field(default_factory=DetectionGains)
-    distillation: DistillationSettings = field(default_factory=DistillationSettings)
+    loss: LossSettings = field(default_factory=LossSettings)
     clip_norm: float = 10.0
     autocast: torch.dtype | None = None
 
@@ -94,10 +91,10 @@ def any_depth_step(
         full.assignment,
         [f.float() for f in base.raw.features],
         [f.float() for f in full_features],
-        settings.distillation,
+        settings.loss.distillation,
     )
     _require_finite({**base.losses, 'distillation': distilled['total']}, 'base pass', settings)
-    alpha = settings.alpha_base
+    alpha = settings.loss.alpha_base
     scaler.scale(alpha * base.losses['total'] + (1 - alpha) * distilled['total']).backward()
 
     if rates is not None:
@@ -122,7 +119,7 @@ def _run(
     with torch.autocast(images.device.type, dtype=precision, enabled=precision is not None):
         raw = detector(images, depth)
     flat = flatten(raw)
-    losses, assignment = detection_loss(flat, targets, settings.gains)
+    losses, assignment = detection_loss(flat, targets, settings.loss.detection)
     return _Pass(raw, flat, losses, assignment)
 
 

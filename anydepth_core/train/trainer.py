@@ -122,7 +122,7 @@ class Trainer:
         """Train one epoch and return the mean losses and the last learning rate."""
         self.detector.train()
         loader = self._loader(epoch)
-        settings = self._step_settings()
+        settings = StepSettings(self.settings.loss, self.settings.clip_norm, self.autocast)
         sums: dict[str, float] = {}
         bar = tqdm(
             loader, desc=f'epoch {epoch + 1}/{self.settings.epochs}', unit='step', mininterval=1
@@ -180,16 +180,6 @@ class Trainer:
 
     def _plain(self, epoch: int) -> bool:
         return epoch >= self.settings.epochs - self.settings.plain_epochs
-
-    def _step_settings(self) -> StepSettings:
-        loss = self.settings.loss
-        return StepSettings(
-            loss.alpha_base,
-            loss.detection,
-            loss.distillation,
-            self.settings.clip_norm,
-            self.autocast,
-        )
 
     def _save(self, epoch: int, metrics: dict[str, dict[str, float]]) -> None:
         metadata = {

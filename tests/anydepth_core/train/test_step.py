@@ -10,6 +10,7 @@ from anydepth_core.data.loader import Batch
 from anydepth_core.train.distill import DistillationSettings
 from anydepth_core.train.ema import Ema
 from anydepth_core.train.optim import build_optimizer, OptimizerSettings, step_rates, StepRates
+from anydepth_core.train.settings import LossSettings
 from anydepth_core.train.step import any_depth_step, StepSettings
 
 
@@ -49,11 +50,8 @@ def test_gradient_is_the_sum_of_both_passes():
     moved = {n: start[n] - p.detach() for n, p in model.named_parameters()}
 
     only_full = detector()
-    alone = StepSettings(
-        clip_norm=1e9,
-        alpha_base=0.0,
-        distillation=DistillationSettings(box=0, cls=0, dfl=0, feat=0),
-    )
+    silent = DistillationSettings(box=0, cls=0, dfl=0, feat=0)
+    alone = StepSettings(LossSettings(alpha_base=0.0, distillation=silent), clip_norm=1e9)
     any_depth_step(only_full, batch(), sgd(only_full, 1.0), alone)
     full = {n: start[n] - p.detach() for n, p in only_full.named_parameters()}
     refinement = [n for n in moved if '.refinement.' in n]
