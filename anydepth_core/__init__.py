@@ -13,12 +13,12 @@ from anydepth_core.version import __version__
 __all__ = ['__version__', 'build_detector']
 
 
-def build_detector(name: str, variant: str = 'orig', num_classes: int = 80) -> Any:
+def build_detector(name: str, variant: str | None = None, num_classes: int = 80) -> Any:
     """Build an any-depth detector with freshly initialised weights.
 
     Args:
         name: model name, for example ``anydepth_yolov12n``.
-        variant: block layout, ``orig`` or ``switch``.
+        variant: block layout; None for the usual one of the model, see its class.
         num_classes: number of classes.
 
     Returns:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 import itertools
+import math
 import re
 
 _BITS = re.compile(r'(?P<bits>[01]+(?:-[01]+)?)(?:d(?P<decoder>\d+))?')
@@ -43,11 +44,14 @@ class DepthSpace:
             stands after them).
         decoder_layers: decoder layers evaluated at full depth, None for detectors without a
             decoder.
+        max_decoder_layers: decoder layers that the detector has, where it has more than it
+            evaluates; None for ``decoder_layers``.
     """
 
     stages: tuple[str, ...]
     backbone_stages: int
     decoder_layers: int | None = None
+    max_decoder_layers: int | None = None
 
     @property
     def full(self) -> DepthConfig:
@@ -56,9 +60,15 @@ class DepthSpace:
 
     @property
     def base(self) -> DepthConfig:
-        """No refinement runs, two thirds of the evaluated decoder layers."""
-        layers = None if self.decoder_layers is None else max(1, self.decoder_layers * 2 // 3)
+        """No refinement runs, two thirds of the evaluated decoder layers, rounded up."""
+        evaluated = self.decoder_layers
+        layers = None if evaluated is None else math.ceil(evaluated * 2 / 3)
         return DepthConfig((False,) * len(self.stages), layers)
+
+    @property
+    def most_decoder_layers(self) -> int | None:
+        """The largest legal number of decoder layers, None for detectors without a decoder."""
+        return self.max_decoder_layers or self.decoder_layers
 
     def parse(self, text: str | DepthConfig) -> DepthConfig:
         """Read a depth from its text form; a :class:`DepthConfig` is only checked.
@@ -103,7 +113,7 @@ class DepthSpace:
             depth.decoder_layers is None
             if self.decoder_layers is None
             else depth.decoder_layers is not None
-            and 1 <= depth.decoder_layers <= self.decoder_layers
+            and 1 <= depth.decoder_layers <= (self.most_decoder_layers or 0)
         )
         if len(depth.stages) != len(self.stages) or not layers_fit:
             raise ValueError(self._refusal(given))
@@ -118,7 +128,7 @@ class DepthSpace:
         decoder = ''
         if self.decoder_layers is not None:
             example += f'd{self.decoder_layers}'
-            decoder = f', then d and 1 to {self.decoder_layers} decoder layers'
+            decoder = f', then d and 1 to {self.most_decoder_layers} decoder layers'
         return (
             f"depth {given!r} is not legal: use 'full', 'base' or {len(self.stages)} bits "
             f'like {example!r} '

@@ -10,7 +10,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from anydepth_core.models.yolov12.postprocess import PostprocessSettings
+from anydepth_core.models.postprocess import PostprocessSettings
 from anydepth_ros.qos import RELIABILITIES
 
 

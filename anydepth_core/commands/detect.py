@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         ValueError: if source, output, bundle, depth or confidence are not usable.
         RuntimeError: if the video cannot be written.
     """
-    from anydepth_core.models.yolov12.postprocess import PostprocessSettings
+    from anydepth_core.models.postprocess import PostprocessSettings
     from anydepth_core.runtime.pipeline import load_pipeline
 
     source, output = Path(args.source), Path(args.output)

@@ -141,7 +141,7 @@ def evaluate_depths(pipeline: Pipeline, dataset: CocoDataset, depths: Sequence[s
     """
     from anydepth_core.evaluation.coco_metric import coco_statistics, require_faster_coco_eval
     from anydepth_core.evaluation.evaluator import batches, to_coco_results
-    from anydepth_core.models.yolov12.postprocess import EVALUATION
+    from anydepth_core.models.postprocess import EVALUATION
 
     require_faster_coco_eval()
     category_ids = match_classes(pipeline.bundle.class_names, dataset)

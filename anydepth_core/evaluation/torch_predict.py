@@ -10,7 +10,7 @@ import torch
 from anydepth_core.data.preprocess import preprocess
 from anydepth_core.depth import DepthConfig
 from anydepth_core.models.detector import Detector
-from anydepth_core.models.yolov12.postprocess import EVALUATION, postprocess, PostprocessSettings
+from anydepth_core.models.postprocess import EVALUATION, postprocess, PostprocessSettings
 from anydepth_core.structures import Detections
 
 

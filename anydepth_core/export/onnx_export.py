@@ -129,9 +129,8 @@ def _record(
     weights = Weights(_floating_tensors(copy), half)
     images = torch.rand(*shape, generator=torch.Generator().manual_seed(0))
     recorder = Recorder(weights, images, other_shapes)
-    for index, (stage, name) in enumerate(
-        zip(copy.stage_modules(), copy.depth_space.stages, strict=True)
-    ):
+    for index, stage in copy.switched_modules():
+        name = copy.depth_space.stages[index]
         _replace(copy, stage, _BothDepths(stage, name, index, recorder))
     with torch.no_grad(), recorder:
         for name, tensor in copy(images, copy.depth_space.full).outputs.items():

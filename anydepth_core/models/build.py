@@ -14,8 +14,9 @@ BUILDERS: dict[str, Callable[..., Detector]] = {
 }
 
 
-def build_detector(name: str, variant: str = 'orig', num_classes: int = 80) -> Detector:
+def build_detector(name: str, variant: str | None = None, num_classes: int = 80) -> Detector:
     """Build a detector with freshly initialised weights; see ``anydepth_core.build_detector``."""
     if name not in BUILDERS:
         raise ValueError(f'no detector {name!r}; known: {", ".join(BUILDERS)}')
-    return BUILDERS[name](variant=variant, num_classes=num_classes)
+    chosen = {} if variant is None else {'variant': variant}
+    return BUILDERS[name](num_classes=num_classes, **chosen)

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
 from anydepth_core.depth import DepthConfig, DepthSpace
-from anydepth_core.nn.boxes import decode_levels
 
 
-@dataclass
 class RawPredictions:
-    """Output of a dense detector before any postprocessing.
+    """Output of a detector before any postprocessing; each family adds what its losses read.
 
     Attributes:
-        levels: one (B, 4 * bins + num_classes, H, W) per stride: box side distributions, then
-            class logits.
         stage_maps: outputs of the stages that the distillation compares, each (B, C, H, W).
-        strides: input pixels per cell of each level.
-        bins: (bins,) distances, in cells, that the box distributions range over.
     """
 
-    levels: list[torch.Tensor]
     stage_maps: list[torch.Tensor]
-    strides: tuple[int, ...]
-    bins: torch.Tensor
+
+    @property
+    def outputs(self) -> dict[str, torch.Tensor]:
+        """What an exported model returns.
+
+        ``boxes`` (B, 4, A): centre x, centre y, width, height in input pixels; ``scores``
+        (B, num_classes, A) in [0, 1].
+        """
+        raise NotImplementedError
 
     @cached_property
     def decoded(self) -> torch.Tensor:
@@ -36,15 +36,9 @@ class RawPredictions:
         return torch.cat(tuple(self.outputs.values()), 1)
 
     @property
-    def outputs(self) -> dict[str, torch.Tensor]:
-        """Boxes (B, 4, A) and scores (B, num_classes, A): what an exported model returns."""
-        boxes, scores = decode_levels(self.levels, self.strides, self.bins)
-        return {'boxes': boxes, 'scores': scores}
-
-    @property
     def features(self) -> list[torch.Tensor]:
-        """Globally average-pooled ``stage_maps``, each (B, C)."""
-        return [stage_map.mean((2, 3)) for stage_map in self.stage_maps]
+        """What ``Detector.features`` returns."""
+        raise NotImplementedError
 
 
 class Detector(nn.Module):
@@ -55,19 +49,28 @@ class Detector(nn.Module):
         variant: block layout.
         num_classes: number of classes.
         depth_space: every depth of this detector.
+        family: which objective trains it: ``yolov12`` or ``rtdetr``.
+        resize: how its input is made from an image: ``letterbox`` or ``stretch``.
+        suppression: what its boxes need before they are detections: ``class_nms`` or ``none``.
     """
 
     name: str
     variant: str
     num_classes: int
     depth_space: DepthSpace
+    family: ClassVar[str]
+    resize: ClassVar[str]
+    suppression: ClassVar[str]
 
-    def forward(self, images: torch.Tensor, depth: DepthConfig | str) -> RawPredictions:
+    def forward(
+        self, images: torch.Tensor, depth: DepthConfig | str, **inputs: Any
+    ) -> RawPredictions:
         """Run the detector at one depth.
 
         Args:
             images: (B, 3, H, W) RGB in [0, 1], H and W multiples of 32.
             depth: which refinements run.
+            inputs: what the objective of the family adds in training.
 
         Raises:
             ValueError: if the depth is not legal for this detector, or H or W is no multiple of
@@ -75,12 +78,20 @@ class Detector(nn.Module):
         """
         raise NotImplementedError
 
-    def stage_modules(self) -> list[nn.Module]:
-        """Return the stages in ``depth_space`` order; each is called as ``stage(*maps, full)``."""
+    def switched_modules(self) -> list[tuple[int, nn.Module]]:
+        """Return the modules that a depth bit rules, in execution order.
+
+        Each comes with the index of its stage in ``depth_space`` and is called as
+        ``module(*maps, full)``.
+        """
         raise NotImplementedError
 
     def features(self, images: torch.Tensor, depth: DepthConfig | str) -> list[torch.Tensor]:
-        """Globally average-pooled stage outputs, each (B, C)."""
+        """Stage outputs that the distillation compares.
+
+        YOLOv12: globally average-pooled, each (B, C). RT-DETR: maps (B, C, H, W) C3, C4, C5, P3,
+        P4, P5.
+        """
         return self(images, depth).features
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import nn
 
@@ -27,11 +29,11 @@ class AreaAttention(nn.Module):
         super().__init__()
         self.heads = channels // HEAD_CHANNELS
         self.areas = areas
-        options = {'activation': False, 'switchable': switchable}
-        self.qk = ConvNorm(channels, 2 * channels, **options)
-        self.v = ConvNorm(channels, channels, **options)
-        self.pe = ConvNorm(channels, channels, 5, groups=channels, **options)
-        self.proj = ConvNorm(channels, channels, **options)
+        linear = partial(ConvNorm, activation=None, switchable=switchable)
+        self.qk = linear(channels, 2 * channels)
+        self.v = linear(channels, channels)
+        self.pe = linear(channels, channels, 5, groups=channels)
+        self.proj = linear(channels, channels)
 
     def forward(self, x: torch.Tensor, full: bool) -> torch.Tensor:
         """Map (B, C, H, W) to the same shape."""
@@ -68,7 +70,7 @@ class AreaBlock(nn.Module):
         self.mlp = nn.ModuleList(
             (
                 ConvNorm(channels, hidden, switchable=switchable),
-                ConvNorm(hidden, channels, activation=False, switchable=switchable),
+                ConvNorm(hidden, channels, activation=None, switchable=switchable),
             )
         )
         for module in self.modules():

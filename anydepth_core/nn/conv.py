@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 import torch.nn.functional as F
@@ -10,7 +12,7 @@ from anydepth_core.nn.norm import batch_norm
 
 
 class ConvNorm(nn.Module):
-    """Convolution without bias, batch norm, SiLU.
+    """Convolution without bias, batch norm, activation.
 
     A switchable one belongs to an essential path: it owns a second norm, ``norm_base``, for the
     passes in which the refinement of its stage is left out. Where leaving out the refinement also
@@ -23,10 +25,11 @@ class ConvNorm(nn.Module):
         kernel: kernel side; padding keeps the size at stride 1.
         stride: stride.
         groups: convolution groups.
-        activation: apply SiLU.
+        activation: class of the activation, None for none.
         switchable: own ``norm_base``.
         base_in_channels: channels of the input at base depth, None if they do not change.
         own_base_conv: use a separate weight for the narrowed input.
+        norm: makes a norm of so many channels.
     """
 
     def __init__(
@@ -36,24 +39,25 @@ class ConvNorm(nn.Module):
         kernel: int = 1,
         stride: int = 1,
         groups: int = 1,
-        activation: bool = True,
+        activation: type[nn.Module] | None = nn.SiLU,
         switchable: bool = False,
         base_in_channels: int | None = None,
         own_base_conv: bool = False,
+        norm: Callable[[int], nn.Module] = batch_norm,
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(
             in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False
         )
-        self.norm = batch_norm(out_channels)
-        self.norm_base = batch_norm(out_channels) if switchable else None
+        self.norm = norm(out_channels)
+        self.norm_base = norm(out_channels) if switchable else None
         self.base_in_channels = base_in_channels
         self.conv_base = (
             nn.Conv2d(base_in_channels, out_channels, kernel, stride, kernel // 2, bias=False)
             if own_base_conv and base_in_channels is not None
             else None
         )
-        self.activation = nn.SiLU() if activation else nn.Identity()
+        self.activation = nn.Identity() if activation is None else activation()
 
     def forward(self, x: torch.Tensor, full: bool = True) -> torch.Tensor:
         """Map (B, in_channels, H, W) to (B, out_channels, H / stride, W / stride).

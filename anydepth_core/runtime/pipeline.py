@@ -12,7 +12,7 @@ from anydepth_core.data.preprocess import preprocess
 from anydepth_core.depth import DepthConfig, OperatingPoint
 from anydepth_core.export.bundle import Bundle, load_bundle
 from anydepth_core.export.manifest import check_size
-from anydepth_core.models.yolov12.postprocess import DEFAULT, postprocess, PostprocessSettings
+from anydepth_core.models.postprocess import DEFAULT, postprocess, PostprocessSettings
 from anydepth_core.runtime.onnx_runtime import CPU, OnnxRuntime
 from anydepth_core.runtime.runtime import Runtime
 from anydepth_core.structures import Detections, Timing

@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 import torch
 
 from anydepth_core.data.loader import Batch
-from anydepth_core.models.detector import Detector, RawPredictions
+from anydepth_core.models.detector import Detector
 from anydepth_core.models.yolov12.assigner import Assignment, pad_targets, PaddedTargets
 from anydepth_core.models.yolov12.criterion import detection_loss, Losses
-from anydepth_core.models.yolov12.predictions import FlatPredictions, flatten
+from anydepth_core.models.yolov12.predictions import (
+    DensePredictions,
+    FlatPredictions,
+    flatten,
+)
 from anydepth_core.train.distill import distillation_loss
 from anydepth_core.train.ema import Ema
 from anydepth_core.train.optim import set_rates, StepRates
@@ -44,7 +48,7 @@ class StepLosses:
 
 @dataclass
 class _Pass:
-    raw: RawPredictions
+    raw: DensePredictions
     flat: FlatPredictions
     losses: Losses
     assignment: Assignment

@@ -8,11 +8,12 @@ import torch
 from torch import nn
 
 from anydepth_core.depth import DepthConfig, DepthSpace
-from anydepth_core.models.detector import check_images, Detector, RawPredictions
+from anydepth_core.models.detector import check_images, Detector
 from anydepth_core.models.yolov12.backbone import Backbone
 from anydepth_core.models.yolov12.head import Head, STRIDES
 from anydepth_core.models.yolov12.layout import SCALES, VARIANTS
 from anydepth_core.models.yolov12.neck import Neck
+from anydepth_core.models.yolov12.predictions import DensePredictions
 
 STAGES = (
     'backbone.stage1',
@@ -39,6 +40,8 @@ class AnyDepthYOLOv12(Detector):
         ValueError: if scale or variant is unknown or there is no class.
     """
 
+    family, resize, suppression = 'yolov12', 'letterbox', 'class_nms'
+
     def __init__(self, scale: str, variant: str = 'orig', num_classes: int = 80) -> None:
         super().__init__()
         if scale not in SCALES or variant not in VARIANTS:
@@ -59,17 +62,19 @@ class AnyDepthYOLOv12(Detector):
         self.neck = Neck(layout)
         self.head = Head(layout.channels(256, 512, 1024), num_classes)
 
-    def forward(self, images: torch.Tensor, depth: DepthConfig | str) -> RawPredictions:
+    def forward(  # type: ignore[override]
+        self, images: torch.Tensor, depth: DepthConfig | str
+    ) -> DensePredictions:
         """Run at one depth; see :class:`Detector`."""
         check_images(images)
         bits = self.depth_space.parse(depth).stages
         c3, c4, c5 = self.backbone(images, bits[:4])
         t16, p8, p16, p32 = self.neck((c3, c4, c5), bits[4:])
         levels = self.head((p8, p16, p32))
-        return RawPredictions(
+        return DensePredictions(
             levels, [c3, c4, c5, t16, p8, p16, p32], STRIDES, self.head.dfl.values
         )
 
-    def stage_modules(self) -> list[nn.Module]:
+    def switched_modules(self) -> list[tuple[int, nn.Module]]:
         """Return the eight stages; see :class:`Detector`."""
-        return [*self.backbone.stages, *self.neck.stages]
+        return list(enumerate((*self.backbone.stages, *self.neck.stages)))

@@ -1,4 +1,4 @@
-"""Raw predictions in the form that the losses read."""
+"""Raw predictions of the dense head, and the form of them that the losses read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,41 @@ from dataclasses import dataclass
 import torch
 
 from anydepth_core.models.detector import RawPredictions
-from anydepth_core.nn.boxes import anchor_points, distances_to_xyxy, side_distances
+from anydepth_core.nn.boxes import (
+    anchor_points,
+    decode_levels,
+    distances_to_xyxy,
+    side_distances,
+)
+
+
+@dataclass
+class DensePredictions(RawPredictions):
+    """Output of a dense detector.
+
+    Attributes:
+        levels: one (B, 4 * bins + num_classes, H, W) per stride: box side distributions, then
+            class logits.
+        stage_maps: outputs of the stages that the distillation compares, each (B, C, H, W).
+        strides: input pixels per cell of each level.
+        bins: (bins,) distances, in cells, that the box distributions range over.
+    """
+
+    levels: list[torch.Tensor]
+    stage_maps: list[torch.Tensor]
+    strides: tuple[int, ...]
+    bins: torch.Tensor
+
+    @property
+    def outputs(self) -> dict[str, torch.Tensor]:
+        """Boxes (B, 4, A) and scores (B, num_classes, A)."""
+        boxes, scores = decode_levels(self.levels, self.strides, self.bins)
+        return {'boxes': boxes, 'scores': scores}
+
+    @property
+    def features(self) -> list[torch.Tensor]:
+        """Globally average-pooled ``stage_maps``, each (B, C)."""
+        return [stage_map.mean((2, 3)) for stage_map in self.stage_maps]
 
 
 @dataclass
@@ -39,7 +73,7 @@ class FlatPredictions:
         )
 
 
-def flatten(raw: RawPredictions) -> FlatPredictions:
+def flatten(raw: DensePredictions) -> FlatPredictions:
     """Flatten the levels; half precision becomes float32 because the losses need its range."""
     dtype = torch.promote_types(raw.levels[0].dtype, torch.float32)
     levels = [level.to(dtype) for level in raw.levels]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from anydepth_core.data.preprocess import fit
-from anydepth_core.models.yolov12.postprocess import (
+from anydepth_core.models.postprocess import (
     EVALUATION,
     non_maximum_suppression,
     postprocess,

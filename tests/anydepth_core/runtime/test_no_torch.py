@@ -7,7 +7,7 @@ MODULES = (
     'anydepth_core',
     'anydepth_core.cli',
     'anydepth_core.data.preprocess',
-    'anydepth_core.models.yolov12.postprocess',
+    'anydepth_core.models.postprocess',
     'anydepth_core.export.bundle',
     'anydepth_core.export.specialise',
     'anydepth_core.evaluation.latency',

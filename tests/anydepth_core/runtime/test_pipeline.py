@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anydepth_core.depth import DepthConfig, OperatingPoint
-from anydepth_core.models.yolov12.postprocess import PostprocessSettings
+from anydepth_core.models.postprocess import PostprocessSettings
 from anydepth_core.runtime.pipeline import load_pipeline
 from tests.anydepth_core.support.toy_bundle import LADDER, picture, SPACE, write_toy_bundle
 

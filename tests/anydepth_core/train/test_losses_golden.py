@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from anydepth_core.models.detector import RawPredictions
 from anydepth_core.models.yolov12.assigner import pad_targets
 from anydepth_core.models.yolov12.criterion import detection_loss, DetectionGains
-from anydepth_core.models.yolov12.predictions import flatten
+from anydepth_core.models.yolov12.predictions import DensePredictions, flatten
 from anydepth_core.train.distill import distillation_loss, DistillationSettings, PRESETS
 from tests import golden
 
@@ -21,7 +20,7 @@ def raw(kind, dtype):
     levels = [
         torch.from_numpy(PACK[f'raw_{kind}.{i}']).to(dtype).requires_grad_() for i in range(3)
     ]
-    return RawPredictions(levels, [], tuple(PACK.meta['strides']), torch.arange(16, dtype=dtype))
+    return DensePredictions(levels, [], tuple(PACK.meta['strides']), torch.arange(16, dtype=dtype))
 
 
 def features(kind, dtype):
