@@ -52,6 +52,7 @@ class Detector(nn.Module):
         family: which objective trains it: ``yolov12`` or ``rtdetr``.
         resize: how its input is made from an image: ``letterbox`` or ``stretch``.
         suppression: what its boxes need before they are detections: ``class_nms`` or ``none``.
+        training_only: names of weights that nothing but training uses.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Detector(nn.Module):
     family: ClassVar[str]
     resize: ClassVar[str]
     suppression: ClassVar[str]
+    training_only: ClassVar[tuple[str, ...]] = ()
 
     def forward(
         self, images: torch.Tensor, depth: DepthConfig | str, **inputs: Any

@@ -1,4 +1,4 @@
-"""Area attention and the block around it (YOLOv12, arXiv 2502.12524; arXiv 2605.09407)."""
+"""Self-attention of tokens (RT-DETR); area attention of maps and its block (YOLOv12)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,63 @@ from functools import partial
 
 import torch
 from torch import nn
+import torch.nn.functional as F
 
 from anydepth_core.nn.conv import ConvNorm
 
 HEAD_CHANNELS = 32
 
 
+class SelfAttention(nn.Module):
+    """Multi-head self-attention whose position embedding joins queries and keys only.
+
+    Its weights have the names and shapes of ``torch.nn.MultiheadAttention``.
+
+    Args:
+        channels: channels of the tokens.
+        heads: number of heads.
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * channels, channels))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * channels))
+        self.out_proj = nn.Linear(channels, channels)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def forward(
+        self, x: torch.Tensor, position: torch.Tensor, blocked: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Attend.
+
+        Args:
+            x: tokens (B, N, C).
+            position: embedding of their positions, (B, N, C) or (1, N, C).
+            blocked: (N, N) bool, True where the token of the row may not attend to that of the
+                column.
+
+        Returns:
+            (B, N, C).
+        """
+        cut = 2 * x.shape[-1]
+        projected = F.linear(x + position, self.in_proj_weight[:cut], self.in_proj_bias[:cut])
+        queries, keys = (self._heads(half) for half in projected.chunk(2, -1))
+        values = self._heads(F.linear(x, self.in_proj_weight[cut:], self.in_proj_bias[cut:]))
+        weights = queries @ keys.transpose(-2, -1) * (x.shape[-1] // self.heads) ** -0.5
+        if blocked is not None:
+            weights = weights.masked_fill(blocked, float('-inf'))
+        mixed = (weights.softmax(-1) @ values).transpose(1, 2)
+        return self.out_proj(mixed.reshape(x.shape))
+
+    def _heads(self, x: torch.Tensor) -> torch.Tensor:
+        """Reshape (B, N, C) to (B, heads, N, C / heads)."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
 class AreaAttention(nn.Module):
-    """Multi-head self-attention inside horizontal strips of the map.
+    """Multi-head self-attention inside horizontal strips of the map (arXiv 2502.12524).
 
     The row-major flattened map is cut into ``areas`` strips of equal length; attention runs inside
     each. A depthwise 5x5 convolution of the values, over the whole map, carries position across

@@ -42,29 +42,21 @@ class FrozenBatchNorm(nn.Module):
         )
 
 
-class TwinStatisticsNorm(nn.Module):
-    """Batch normalisation with one affine part and separate statistics for the base pass.
+def normalise_apart(
+    x: torch.Tensor, statistics: nn.BatchNorm2d, affine: nn.BatchNorm2d
+) -> torch.Tensor:
+    """Normalise a map by the statistics of one norm and scale it as another does.
 
     For a layer behind a switched one that published checkpoints give a single norm: full and base
-    pass no longer average their statistics into each other, while parameters, and gradients in
-    training, are those of the single norm.
+    pass no longer average their statistics into each other, while the parameters, and their
+    gradients in training, are those of the single norm.
 
     Args:
-        channels: channels of the map.
+        x: (B, C, H, W).
+        statistics: norm without affine part, whose statistics are used and updated.
+        affine: norm whose weight and bias are used.
     """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm2d(channels)
-        self.norm_base = nn.BatchNorm2d(channels, affine=False)
-
-    def forward(self, x: torch.Tensor, full: bool) -> torch.Tensor:
-        """Map (B, C, H, W) to the same shape."""
-        norm, base = self.norm, self.norm_base
-        if full:
-            return norm(x)
-        if self.training:  # through the module, which may have become one that syncs processes
-            return base(x) * norm.weight.view(-1, 1, 1) + norm.bias.view(-1, 1, 1)
-        return F.batch_norm(
-            x, base.running_mean, base.running_var, norm.weight, norm.bias, False, 0.0, base.eps
-        )
+    if statistics.training:  # through the module, which may have become one that syncs processes
+        return statistics(x) * affine.weight.view(-1, 1, 1) + affine.bias.view(-1, 1, 1)
+    mean, variance = statistics.running_mean, statistics.running_var
+    return F.batch_norm(x, mean, variance, affine.weight, affine.bias, False, 0.0, statistics.eps)
