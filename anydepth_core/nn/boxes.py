@@ -1,4 +1,4 @@
-"""Box geometry in torch: anchor points, decoding of side distributions, CIoU."""
+"""Box geometry in torch: anchor points, decoding of side distributions, overlaps, conversions."""
 
 from __future__ import annotations
 
@@ -109,3 +109,74 @@ def complete_iou(a: torch.Tensor, b: torch.Tensor, eps: float = 1e-7) -> torch.T
     with torch.no_grad():
         weight = aspect / (aspect - iou + 1 + eps)
     return iou - (distance / diagonal + aspect * weight)
+
+
+def cxcywh_to_xyxy(boxes: torch.Tensor) -> torch.Tensor:
+    """Corners left, top, right, bottom of (..., 4) boxes centre x, centre y, width, height."""
+    centre, size = boxes[..., :2], boxes[..., 2:]
+    return torch.cat((centre - size / 2, centre + size / 2), -1)
+
+
+def xyxy_to_cxcywh(boxes: torch.Tensor) -> torch.Tensor:
+    """Centre x, centre y, width, height of (..., 4) boxes left, top, right, bottom."""
+    left_top, right_bottom = boxes[..., :2], boxes[..., 2:]
+    return torch.cat(((left_top + right_bottom) / 2, right_bottom - left_top), -1)
+
+
+def plain_iou(a: torch.Tensor, b: torch.Tensor, eps: float = 1e-12) -> torch.Tensor:
+    """Return the overlap of pairs of boxes divided by their union.
+
+    Args:
+        a: (..., 4) left, top, right, bottom.
+        b: boxes of broadcastable shape in the same unit.
+        eps: least union; boxes without area have no overlap instead of NaN.
+
+    Returns:
+        (...) values in [0, 1].
+    """
+    overlap, union = _overlap_and_union(a, b)
+    return overlap / union.clamp(min=eps)
+
+
+def generalized_iou(a: torch.Tensor, b: torch.Tensor, eps: float = 1e-12) -> torch.Tensor:
+    """Return the GIoU of pairs of boxes (arXiv 1902.09630).
+
+    Args:
+        a: (..., 4) left, top, right, bottom.
+        b: boxes of broadcastable shape in the same unit.
+        eps: least union and least area of the hull.
+
+    Returns:
+        (...) the IoU minus the empty part of the hull of both boxes, in [-1, 1].
+    """
+    overlap, union = _overlap_and_union(a, b)
+    hull = _area(torch.minimum(a[..., :2], b[..., :2]), torch.maximum(a[..., 2:], b[..., 2:]))
+    return overlap / union.clamp(min=eps) - (hull - union) / hull.clamp(min=eps)
+
+
+def _overlap_and_union(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Areas of the intersection and of the union of pairs of boxes left, top, right, bottom."""
+    left_top = torch.maximum(a[..., :2], b[..., :2])
+    right_bottom = torch.minimum(a[..., 2:], b[..., 2:])
+    overlap = _area(left_top, torch.maximum(left_top, right_bottom))
+    area_a, area_b = (_area(each[..., :2], each[..., 2:]) for each in (a, b))
+    return overlap, area_a + area_b - overlap
+
+
+def _area(left_top: torch.Tensor, right_bottom: torch.Tensor) -> torch.Tensor:
+    width, height = (right_bottom - left_top).unbind(-1)
+    return width * height
+
+
+def inverse_sigmoid(x: torch.Tensor, eps: float = 1e-5) -> torch.Tensor:
+    """Logit of values in [0, 1], finite at the ends.
+
+    Args:
+        x: any shape; clamped to [0, 1].
+        eps: least value of ``x`` and of ``1 - x`` inside the logarithm.
+
+    Returns:
+        log(x / (1 - x)) of the shape of ``x``.
+    """
+    x = x.clamp(0, 1)
+    return torch.log(x.clamp(min=eps) / (1 - x).clamp(min=eps))

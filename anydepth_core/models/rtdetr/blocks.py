@@ -9,7 +9,7 @@ import torch
 from torch import nn
 import torch.nn.functional as F
 
-from anydepth_core.nn.conv import ConvNorm
+from anydepth_core.nn.conv import ConvNorm, FusedConv
 from anydepth_core.nn.stage import Stage
 
 Norm = Callable[[int], nn.Module]
@@ -47,6 +47,7 @@ class ResidualBlock(nn.Module):
     ) -> None:
         super().__init__()
         conv = partial(ConvNorm, activation=nn.ReLU, switchable=switchable, norm=norm)
+        self.conv3: ConvNorm | None = None
         if bottleneck:
             self.conv1 = conv(in_channels, width)
             self.conv2 = conv(width, width, 3, stride)
@@ -54,7 +55,6 @@ class ResidualBlock(nn.Module):
         else:
             self.conv1 = conv(in_channels, width, 3, stride)
             self.conv2 = conv(width, out_channels, 3, activation=None)
-            self.conv3 = None
         self.pool = nn.AvgPool2d(2) if project and stride == 2 else nn.Identity()
         self.shortcut = (
             ConvNorm(in_channels, out_channels, activation=None, norm=norm) if project else None
@@ -89,6 +89,13 @@ class RepVggBlock(nn.Module):
     def forward(self, x: torch.Tensor, full: bool) -> torch.Tensor:
         """Map (B, C, H, W) to the same shape."""
         return F.silu(self.conv3x3(x, full) + self.conv1x1(x, full))
+
+    def fused(self, full: bool) -> FusedConv:
+        """Return one 3x3 convolution: the 1x1 is one with zeros around; see ``nn/fuse.py``."""
+        weight, bias = self.conv3x3.folded(full)
+        weight1x1, bias1x1 = self.conv1x1.folded(full)
+        weight = weight + F.pad(weight1x1, (1, 1, 1, 1))
+        return FusedConv(weight, bias + bias1x1, like=self.conv3x3.conv, activation=nn.SiLU())
 
 
 class CspRepBlock(Stage):

@@ -18,6 +18,7 @@ from anydepth_core.models.rtdetr.layout import Layout
 from anydepth_core.models.rtdetr.predictions import LayerPredictions
 from anydepth_core.nn.attention import SelfAttention
 from anydepth_core.nn.boxes import inverse_sigmoid
+from anydepth_core.nn.conv import fold_norm, FusedConv
 from anydepth_core.nn.deformable import DeformableAttention
 from anydepth_core.nn.norm import normalise_apart
 
@@ -51,6 +52,12 @@ class Projection(nn.Module):
         if full or self.norm_base is None:
             return self.norm(x)
         return normalise_apart(x, self.norm_base, self.norm)
+
+    def fused(self, full: bool) -> FusedConv:
+        """Return this at one depth; see ``nn/fuse.py``."""
+        norms = (self.norm,) if full or self.norm_base is None else (self.norm, self.norm_base)
+        folded = fold_norm(self.conv.weight, *norms)
+        return FusedConv(*folded, like=self.conv, activation=nn.Identity())
 
 
 class Projections(nn.ModuleList):
@@ -127,7 +134,8 @@ class DecoderLayer(nn.Module):
         x = self.norm1(x + self.self_attn(x, embedding, blocked))
         x = self.norm2(x + self.cross_attn(x + embedding, boxes, maps))
         x = self.norm3(x + self.linear2(F.relu(self.linear1(x))))
-        shift = self.box_head(x)
+        # boxes stay in float32 under autocast: half precision moves them by a pixel
+        shift = at_least_float32(self.box_head(x))
         return x, (shift + inverse_sigmoid(boxes)).sigmoid(), shift
 
 
@@ -157,7 +165,7 @@ class Decoder(nn.Module):
         )
         nn.init.xavier_uniform_(self.enc_output.get_submodule('0').get_parameter('weight'))
         for layer in self.query_pos.layers:
-            nn.init.xavier_uniform_(layer.weight)
+            nn.init.xavier_uniform_(layer.get_parameter('weight'))
 
     def forward(
         self, maps: Sequence[torch.Tensor], layers: int, denoising: DenoisingQueries | None
@@ -192,6 +200,12 @@ class Decoder(nn.Module):
         ]
         return parts[0], proposals, parts[1], tokens
 
+    def keep_layers(self, layers: int) -> None:
+        """Drop what evaluation after so many layers does not use; see ``nn/fuse.py``."""
+        self.layers = self.layers[:layers]
+        for layer in self.layers[:-1]:
+            del layer.score_head
+
     def _select(
         self, maps: Sequence[torch.Tensor]
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, LayerPredictions]:
@@ -205,7 +219,8 @@ class Decoder(nn.Module):
         memory = torch.cat([x.flatten(2).transpose(1, 2) for x in maps], 1)
         encoded = self.enc_output(torch.where(inside, memory, 0.0))
         scores = self.enc_score_head(encoded)
-        boxes = self.enc_bbox_head(encoded) + anchors.to(encoded.dtype)
+        shifts = at_least_float32(self.enc_bbox_head(encoded))
+        boxes = shifts + anchors.to(shifts.dtype)
         tokens = scores.amax(-1).topk(min(self.queries, scores.shape[1]), 1).indices
         content, logits, boxes = (_gather(x, tokens) for x in (encoded, scores, boxes))
         proposals = LayerPredictions(logits, boxes.sigmoid())
@@ -217,7 +232,8 @@ class Decoder(nn.Module):
         """Predictions after so many layers."""
         for layer in self.layers[:layers]:
             x, boxes, _ = layer(x, boxes, self.query_pos, maps)
-        return LayerPredictions(self.layers[layers - 1].score_head(x), boxes)
+        score = self.layers[layers - 1].get_submodule('score_head')
+        return LayerPredictions(score(x), boxes)
 
     def _run_all(
         self,
@@ -236,7 +252,7 @@ class Decoder(nn.Module):
             before = boxes
             x, boxes, shift = layer(x, before.detach(), self.query_pos, maps, blocked)
             taught = (shift + inverse_sigmoid(before)).sigmoid()
-            predictions.append(LayerPredictions(layer.score_head(x), taught))
+            predictions.append(LayerPredictions(layer.get_submodule('score_head')(x), taught))
         return predictions
 
 
@@ -278,6 +294,11 @@ def anchor_logits(maps: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Ten
     boxes = torch.cat(anchors, 1)
     inside = ((boxes > _BORDER) & (boxes < 1 - _BORDER)).all(-1, keepdim=True)
     return torch.where(inside, torch.log(boxes / (1 - boxes)), float('inf')), inside
+
+
+def at_least_float32(x: torch.Tensor) -> torch.Tensor:
+    """Half precision becomes float32, any other stays."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _gather(x: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:

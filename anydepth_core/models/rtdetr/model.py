@@ -74,10 +74,16 @@ class AnyDepthRTDETR(Detector):
         p3, p4, p5 = self.neck(c3, c4, c5, bits[4])
         maps = self.decoder.input_proj(p3, p4, p5, bits[4])
         predictions, proposals, denoised, tokens = self.decoder(maps, layers, denoising)
+        height, width = images.shape[2:]
+        stage_maps = [c3, c4, c5, p3, p4, p5]
         return DetrPredictions(
-            predictions, proposals, denoised, tokens, [c3, c4, c5, p3, p4, p5], images.shape[2:]
+            predictions, proposals, denoised, tokens, stage_maps, (height, width)
         )
 
     def switched_modules(self) -> list[tuple[int, nn.Module]]:
         """Return backbone stages, neck and the decoder's projections; see :class:`Detector`."""
         return [*enumerate(self.backbone.stages), (4, self.neck), (4, self.decoder.input_proj)]
+
+    def decoder_modules(self) -> list[nn.Module]:
+        """Return the decoder layers; see :class:`Detector`."""
+        return list(self.decoder.layers)
