@@ -3,12 +3,14 @@
 #
 # PYTHON=python3.11   the Python the environment is made with (3.10 to 3.12)
 # TORCH='torch==2.11.0 --index-url https://download.pytorch.org/whl/cpu'   pip arguments that install torch for the tests
+# MODEL=runs/bundle   the model of the demo, a bundle directory, instead of the default one
 # ARGS='--seconds 60 --source 0'   further arguments of the demo
 # PYTEST_ARGS='-k node'   further arguments of pytest
 
 PYTHON ?= python3
 VENV ?= .venv
 TORCH ?=
+MODEL ?=
 ARGS ?=
 PYTEST_ARGS ?=
 BIN := $(VENV)/bin
@@ -22,7 +24,7 @@ endif
 .PHONY: run test lint env-run env-test clean
 
 run: env-run
-	@$(BIN)/python -m anydepth_ros.demo $(ARGS)
+	@$(BIN)/python -m anydepth_ros.demo $(if $(MODEL),--bundle '$(MODEL)') $(ARGS)
 
 # Plugins are named one by one: those of a sourced ROS 2 do not load with a recent pytest.
 test: env-test lint

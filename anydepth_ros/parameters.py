@@ -85,15 +85,16 @@ DECLARATIONS = (
         'depth',
         'full',
         "depth of the next frames: a ladder level (integer, 0 is the cheapest), 'full', 'base' "
-        'or one bit per stage '
-        "like '1111-0011' (1 runs the refinement)",
+        "or one bit per stage like '1111-0011' (1 runs the refinement), then the decoder layers "
+        "where the model has a decoder: '1111-0d4'",
         dynamic=True,
     ),
     Declaration('confidence_threshold', 0.25, 'lowest score that is published', limits=(0.0, 1.0)),
     Declaration(
         'iou_threshold',
         0.7,
-        'boxes of one class that overlap more than this are merged into the best of them',
+        'boxes of one class that overlap more than this are merged into the best of them; '
+        'no effect on a model without suppression (RT-DETR)',
         limits=(0.0, 1.0),
     ),
     Declaration(

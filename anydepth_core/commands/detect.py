@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--depth',
         default='full',
-        help='full, base, bits like 1111-0011, or a ladder level (%(default)s)',
+        help='full, base, bits like 1111-0011 or 1111-0d4, or a ladder level (%(default)s)',
     )
     parser.add_argument(
         '--output', default='out/detect', metavar='DIR', help='where results go (%(default)s)'

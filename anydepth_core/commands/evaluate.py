@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 HELP = 'score a bundle at several depths on a COCO data set and time it'
 
 _STEPS = ('preprocess', 'inference', 'postprocess', 'total')
+_POSTPROCESS = {'class_nms': 'at confidence 0.001', 'none': 'without threshold and suppression'}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--depths',
         default='full,base',
-        help='comma-separated: full, base, bits like 1111-0011, or ladder levels (%(default)s)',
+        help='comma-separated: full, base, bits like 1111-0011 or 1111-0d4, or ladder levels '
+        '(%(default)s)',
     )
     parser.add_argument('--limit', type=int, metavar='N', help='use the first N images only')
     parser.add_argument(
@@ -67,8 +69,8 @@ def run(args: argparse.Namespace) -> int:
     print(
         f'{pipeline.bundle.model_name} ({pipeline.bundle.variant}) on {len(dataset)} images of '
         f'{dataset.json_path}\n'
-        'latency: median milliseconds, depths interleaved; postprocess at confidence 0.001, '
-        'several labels a box'
+        'latency: median milliseconds, depths interleaved; postprocess '
+        f'{_POSTPROCESS[pipeline.bundle.suppression]}, several labels a box'
     )
     print(format_table(rows))
     if args.json:
@@ -145,14 +147,15 @@ def evaluate_depths(pipeline: Pipeline, dataset: CocoDataset, depths: Sequence[s
 
     require_faster_coco_eval()
     category_ids = match_classes(pipeline.bundle.class_names, dataset)
+    settings = EVALUATION[pipeline.bundle.suppression]
     rows = [Row(name, pipeline.resolve(name), pipeline.bundle.space) for name in depths]
     for row in rows:
         pipeline.prepare(row.point)
-        pipeline(dataset.image(0), row.point, EVALUATION)  # the first run of a session is slower
+        pipeline(dataset.image(0), row.point, settings)  # the first run of a session is slower
     for (index,) in batches(len(dataset), 1, None):
         image = dataset.image(index)
         for row in rows:
-            detections, timing = pipeline(image, row.point, EVALUATION)
+            detections, timing = pipeline(image, row.point, settings)
             row.timings.append(timing)
             row.results += to_coco_results(detections, dataset.image_ids[index], category_ids)
     for row in rows:

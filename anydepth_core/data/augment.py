@@ -1,13 +1,14 @@
-"""Augmentation of one image: random scale and shift, horizontal flip, colour."""
+"""Augmentation of one image: settings, random scale and shift, horizontal flip, colour."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from anydepth_core.data.preprocess import PAD_VALUE
+from anydepth_core.data.preprocess import PAD_VALUE, stretch
 from anydepth_core.structures import Target
 
 _MIN_SIDE_PX = 2.0
@@ -31,7 +32,22 @@ class AugmentSettings:
     """Probability of a horizontal flip."""
 
     mosaic: float = 1.0
-    """Probability that four images are put together."""
+    """Probability that four images are put together, each with its aspect ratio."""
+
+    photometric: float = 0.0
+    """Probability of each part of the photometric distortion: brightness, contrast, saturation,
+    hue and order of the channels (RT-DETR: 0.5, with ``hsv`` at zero); not of a mosaic."""
+
+    zoom_out: float = 0.0
+    """Probability that the image is put on a canvas of up to four times its sides (RT-DETR: 0.5);
+    not of a mosaic."""
+
+    zoom_out_fill: int = 0
+    """Value of the canvas around the image, 0 (RT-DETR) to 255."""
+
+    crop: float = 0.0
+    """Probability that a part is cut out that overlaps an object by a drawn amount (RT-DETR: 0.8);
+    not of a mosaic."""
 
     def __post_init__(self) -> None:
         """Refuse values outside their range.
@@ -39,13 +55,15 @@ class AugmentSettings:
         Raises:
             ValueError: naming the field, the value and the range.
         """
-        for name in ('flip', 'mosaic', 'translate'):
+        for name in ('flip', 'mosaic', 'translate', 'photometric', 'zoom_out', 'crop'):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f'augment.{name} is {getattr(self, name)}: give 0 to 1')
         if not 0 <= self.scale < 1:
             raise ValueError(f'augment.scale is {self.scale}: give 0 or more, and less than 1')
         if len(self.hsv) != 3 or not all(0 <= gain <= 1 for gain in self.hsv):
             raise ValueError(f'augment.hsv is {self.hsv}: give three numbers from 0 to 1')
+        if not 0 <= self.zoom_out_fill <= 255:
+            raise ValueError(f'augment.zoom_out_fill is {self.zoom_out_fill}: give 0 to 255')
 
 
 @dataclass(frozen=True)
@@ -123,10 +141,47 @@ def random_affine(
     )
 
 
+def stretched(
+    image_bgr: np.ndarray,
+    target: Target,
+    size: tuple[int, int],
+    settings: AugmentSettings,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, Target]:
+    """Stretch one image to (height, width), then scale and shift it where the settings say so."""
+    image, geometry = stretch(image_bgr, size)
+    boxes = geometry.to_network(target.boxes_xyxy_px)
+    moved = clip_target(boxes, target.labels, (0, 0, size[1], size[0]), 1.0, min_visible=0)
+    if settings.scale or settings.translate:
+        image, moved = random_affine(image, moved, size, settings, rng)
+    return image, moved
+
+
+Place = Callable[
+    [np.ndarray, Target, tuple[int, int], AugmentSettings, np.random.Generator],
+    tuple[np.ndarray, Target],
+]
+
+PLACES: dict[str, Place] = {'letterbox': random_affine, 'stretch': stretched}
+"""How an augmented image gets the size of the network input, by the resize of the detector."""
+
+
 def clip_target(
-    boxes_xyxy_px: np.ndarray, labels: np.ndarray, window: tuple[float, float, float, float]
+    boxes_xyxy_px: np.ndarray,
+    labels: np.ndarray,
+    window: tuple[float, float, float, float],
+    min_side_px: float = _MIN_SIDE_PX,
+    min_visible: float = _MIN_VISIBLE,
 ) -> Target:
-    """Clip boxes to a window (left, top, right, bottom); drop those of which little is left."""
+    """Clip boxes to a window (left, top, right, bottom); drop those of which little is left.
+
+    Args:
+        boxes_xyxy_px: (N, 4) float32.
+        labels: (N,) int64.
+        window: where boxes may be.
+        min_side_px: shortest side kept.
+        min_visible: smallest part of its area that a box may keep.
+    """
     left, top, right, bottom = window
     limits = (
         np.array((left, top, left, top), np.float32),
@@ -134,8 +189,8 @@ def clip_target(
     )
     clipped = np.clip(boxes_xyxy_px, *limits)
     sides, whole = clipped[:, 2:] - clipped[:, :2], boxes_xyxy_px[:, 2:] - boxes_xyxy_px[:, :2]
-    visible = sides.prod(axis=1) >= _MIN_VISIBLE * whole.prod(axis=1)
-    kept = visible & (sides >= _MIN_SIDE_PX).all(axis=1)
+    visible = sides.prod(axis=1) >= min_visible * whole.prod(axis=1)
+    kept = visible & (sides >= min_side_px).all(axis=1)
     return Target(clipped[kept].astype(np.float32, copy=False), labels[kept])
 
 
@@ -153,6 +208,8 @@ def vary_colour(
 
     The channels are turned to RGB in passing, which is what the network takes.
     """
+    if not any(gains):
+        return cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB)
     hue, saturation, value = np.asarray(gains) * rng.uniform(-1, 1, 3)
     steps = np.arange(256, dtype=np.float64)
     table = np.empty((1, 256, 3), np.uint8)

@@ -14,12 +14,14 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from anydepth_core.data.augment import (
     AugmentSettings,
     flip_horizontally,
-    random_affine,
+    PLACES,
     vary_colour,
 )
 from anydepth_core.data.coco import CocoDataset
+from anydepth_core.data.crop import zoom_and_crop
 from anydepth_core.data.mosaic import mosaic
-from anydepth_core.data.preprocess import letterbox
+from anydepth_core.data.photometric import photometric_distortion
+from anydepth_core.data.preprocess import resize_of
 from anydepth_core.structures import Target
 
 
@@ -72,6 +74,8 @@ def build_loader(
     seed: int,
     shuffle: bool,
     drop_last: bool | None = None,
+    resize: str = 'letterbox',
+    shard: tuple[int, int] = (0, 1),
 ) -> Loader:
     """Build the loader of one data set; call ``set_epoch`` before each epoch.
 
@@ -83,27 +87,35 @@ def build_loader(
         dataset: images and ground truth.
         image_size: (height, width) of the network input.
         batch_size: images per batch.
-        augment: how to vary the images; None letterboxes them only.
+        augment: how to vary the images; None resizes them only.
         workers: worker processes; 0 loads in the calling process.
         seed: start of all chance.
         shuffle: draw the images in random order.
         drop_last: leave out an incomplete last batch; None does so when shuffling, unless it is
             the only one.
+        resize: ``letterbox`` or ``stretch``, as the detector wants it.
+        shard: (index, count): load the share of one of ``count`` processes. All shares are equally
+            long; the batches of all processes together are those of one with the joint batch.
 
     Raises:
-        ValueError: if a number is out of range.
+        ValueError: if a number is out of range, there is no such resize, or fewer images than
+            processes.
     """
     if batch_size < 1 or workers < 0:
         raise ValueError(
             f'batch size {batch_size} must be 1 or more, workers {workers} must be 0 or more'
         )
+    sampler = _EpochSampler(len(dataset), seed, shuffle, shard)
+    if not len(sampler):
+        raise ValueError(f'{len(dataset)} images are too few for {shard[1]} processes')
     if drop_last is None:
-        drop_last = shuffle and len(dataset) >= batch_size
+        drop_last = shuffle and len(sampler) >= batch_size
+    resize_of(resize)
     fork = workers > 0 and 'fork' in multiprocessing.get_all_start_methods()
     return Loader(
-        _Samples(dataset, image_size, augment, seed),
+        _Samples(dataset, image_size, augment, seed, resize),
         batch_size=batch_size,
-        sampler=_EpochSampler(len(dataset), seed, shuffle),
+        sampler=sampler,
         num_workers=workers,
         collate_fn=collate,
         drop_last=drop_last,
@@ -128,22 +140,30 @@ def collate(samples: list[tuple[np.ndarray, Target]]) -> Batch:
 
 
 class _EpochSampler(Sampler[tuple[int, int]]):
-    """Yield (epoch, index), so that workers learn the epoch from the sample they are asked for."""
+    """Yield (epoch, index), so that workers learn the epoch from the sample they are asked for.
 
-    def __init__(self, count: int, seed: int, shuffle: bool) -> None:
+    Of several processes each takes every ``count``-th image of the common order; the last images
+    of the order that do not fill a round are left out.
+    """
+
+    def __init__(
+        self, count: int, seed: int, shuffle: bool, shard: tuple[int, int] = (0, 1)
+    ) -> None:
         self.count = count
         self.seed = seed
         self.shuffle = shuffle
+        self.shard = shard
         self.epoch = 0
 
     def __len__(self) -> int:
-        return self.count
+        return self.count // self.shard[1]
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         order = np.arange(self.count)
         if self.shuffle:
             order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
-        return iter([(self.epoch, int(index)) for index in order])
+        first, step = self.shard
+        return iter([(self.epoch, int(index)) for index in order[first::step][: len(self)]])
 
 
 class _Samples(Dataset[tuple[np.ndarray, Target]]):
@@ -155,11 +175,13 @@ class _Samples(Dataset[tuple[np.ndarray, Target]]):
         size: tuple[int, int],
         augment: AugmentSettings | None,
         seed: int,
+        resize: str,
     ) -> None:
         self.dataset = dataset
         self.size = size
         self.augment = augment
         self.seed = seed
+        self.resize = resize
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -175,7 +197,7 @@ class _Samples(Dataset[tuple[np.ndarray, Target]]):
 
     def _plain(self, index: int) -> tuple[np.ndarray, Target]:
         image, target = self.dataset.load(index)
-        image, geometry = letterbox(image, self.size)
+        image, geometry = resize_of(self.resize)(image, self.size)
         boxes = geometry.to_network(target.boxes_xyxy_px).astype(np.float32, copy=False)
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB), Target(boxes, target.labels)
 
@@ -187,10 +209,19 @@ class _Samples(Dataset[tuple[np.ndarray, Target]]):
             samples = [self.dataset.load(int(i)) for i in rng.permutation(indices)]
             image, target = mosaic(samples, self.size, settings, rng)
         else:
-            image, target = random_affine(*self.dataset.load(index), self.size, settings, rng)
+            image, target = self._single(index, settings, rng)
         if rng.random() < settings.flip:
             image, target = flip_horizontally(image, target)
         return vary_colour(image, settings.hsv, rng), target
+
+    def _single(
+        self, index: int, settings: AugmentSettings, rng: np.random.Generator
+    ) -> tuple[np.ndarray, Target]:
+        image, target = self.dataset.load(index)
+        if settings.photometric:
+            image = photometric_distortion(image, settings.photometric, rng)
+        image, target = zoom_and_crop(image, target, settings, rng)
+        return PLACES[self.resize](image, target, self.size, settings, rng)
 
 
 def _start_worker(_: int) -> None:

@@ -6,6 +6,7 @@ everywhere.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -82,15 +83,29 @@ def fit(image_size: tuple[int, int], network_size: tuple[int, int]) -> Geometry:
     )
 
 
-def letterbox(
-    image_bgr: np.ndarray, size: tuple[int, int], pad_value: int = PAD_VALUE
-) -> tuple[np.ndarray, Geometry]:
+def fill(image_size: tuple[int, int], network_size: tuple[int, int]) -> Geometry:
+    """Spread an image over the whole network input; the aspect ratio is not kept.
+
+    Args:
+        image_size: (height, width) of the image.
+        network_size: (height, width) of the network input.
+    """
+    height, width = image_size
+    return Geometry(
+        scale=(network_size[1] / width, network_size[0] / height),
+        pad_left=0,
+        pad_top=0,
+        image_size=(height, width),
+        network_size=(network_size[0], network_size[1]),
+    )
+
+
+def letterbox(image_bgr: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, Geometry]:
     """Scale an image to fit ``size`` and pad it on both sides; the image stays as it is.
 
     Args:
         image_bgr: (H, W, 3) uint8.
         size: (height, width) of the result.
-        pad_value: value of the padding, 0 to 255.
 
     Returns:
         A new (height, width, 3) uint8 array and its geometry.
@@ -100,15 +115,12 @@ def letterbox(
             positive.
     """
     check_image(image_bgr)
-    if len(size) != 2 or min(size) < 1:
-        raise ValueError(
-            f'network size {size!r} is not legal: give (height, width), both at least 1'
-        )
+    _check_size(size)
     geometry = fit((image_bgr.shape[0], image_bgr.shape[1]), size)
     top, left = geometry.pad_top, geometry.pad_left
     bottom = top + round(geometry.scale[1] * geometry.image_size[0])
     right = left + round(geometry.scale[0] * geometry.image_size[1])
-    canvas = np.full((size[0], size[1], 3), pad_value, np.uint8)
+    canvas = np.full((size[0], size[1], 3), PAD_VALUE, np.uint8)
     inner = canvas[top:bottom, left:right]
     if inner.shape == image_bgr.shape:
         inner[...] = image_bgr
@@ -117,6 +129,36 @@ def letterbox(
             image_bgr, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR
         )
     return canvas, geometry
+
+
+def stretch(image_bgr: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, Geometry]:
+    """Scale an image to exactly ``size``; the image stays as it is.
+
+    This is the resize of RT-DETR (arXiv 2304.08069). Like the letterbox it interpolates between
+    the nearest pixels, also where it makes an image smaller.
+
+    Args:
+        image_bgr: (H, W, 3) uint8.
+        size: (height, width) of the result.
+
+    Returns:
+        A new (height, width, 3) uint8 array and its geometry.
+
+    Raises:
+        ValueError: if the image is not a non-empty (H, W, 3) uint8 array or the size is not
+            positive.
+    """
+    check_image(image_bgr)
+    _check_size(size)
+    geometry = fill((image_bgr.shape[0], image_bgr.shape[1]), size)
+    resized = cv2.resize(image_bgr, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    return resized, geometry
+
+
+Resize = Callable[[np.ndarray, tuple[int, int]], tuple[np.ndarray, Geometry]]
+
+RESIZES: dict[str, Resize] = {'letterbox': letterbox, 'stretch': stretch}
+"""How an image becomes a network input, by the name that detectors and bundles use."""
 
 
 def to_tensor(image_bgr: np.ndarray) -> np.ndarray:
@@ -129,23 +171,37 @@ def to_tensor(image_bgr: np.ndarray) -> np.ndarray:
     return tensor
 
 
-def preprocess(image_bgr: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, Geometry]:
+def preprocess(
+    image_bgr: np.ndarray, size: tuple[int, int], resize: str = 'letterbox'
+) -> tuple[np.ndarray, Geometry]:
     """Make the network input of one image.
 
     Args:
         image_bgr: (H, W, 3) uint8.
         size: (height, width) of the network input.
+        resize: ``letterbox`` or ``stretch``, as the detector wants it.
 
     Returns:
         The (1, 3, height, width) float32 RGB tensor in [0, 1] and the geometry that maps boxes
         back.
 
     Raises:
-        ValueError: if the image is not a non-empty (H, W, 3) uint8 array or the size is not
-            positive.
+        ValueError: if the image is not a non-empty (H, W, 3) uint8 array, the size is not
+            positive or there is no such resize.
     """
-    boxed, geometry = letterbox(image_bgr, size)
+    boxed, geometry = resize_of(resize)(image_bgr, size)
     return to_tensor(boxed), geometry
+
+
+def resize_of(name: str) -> Resize:
+    """Return a resize by its name.
+
+    Raises:
+        ValueError: if there is none of that name.
+    """
+    if name not in RESIZES:
+        raise ValueError(f'resize {name!r} is not legal: give {" or ".join(RESIZES)}')
+    return RESIZES[name]
 
 
 def check_image(image_bgr: object) -> None:
@@ -163,6 +219,13 @@ def check_image(image_bgr: object) -> None:
         raise ValueError(f'the image has the shape {image_bgr.shape}: {wanted}')
     if image_bgr.size == 0:
         raise ValueError(f'the image is empty, its shape is {image_bgr.shape}: {wanted}')
+
+
+def _check_size(size: tuple[int, int]) -> None:
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(
+            f'network size {size!r} is not legal: give (height, width), both at least 1'
+        )
 
 
 def _float_dtype(boxes: np.ndarray) -> np.dtype:

@@ -22,8 +22,7 @@ def evaluate(
     Args:
         predict: takes up to ``batch_size`` images (H, W, 3) uint8 BGR, of any and different
             sizes, and returns their detections in pixels of each image. The published figures
-            need a confidence of 0.001, an IoU of 0.7, 300 detections an image and several labels
-            a box.
+            need the settings of :data:`~anydepth_core.models.postprocess.EVALUATION`.
         dataset: images and annotations; detections carry its labels.
         batch_size: images given at once.
         progress: show a progress bar; None shows it on a terminal only.

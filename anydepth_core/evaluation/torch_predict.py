@@ -18,29 +18,33 @@ def torch_predict(
     detector: Detector,
     depth: DepthConfig | str,
     image_size: tuple[int, int],
-    settings: PostprocessSettings = EVALUATION,
+    settings: PostprocessSettings | None = None,
     precision: torch.dtype | None = None,
 ) -> Callable[[list[np.ndarray]], Sequence[Detections]]:
     """Return a function from a list of images to their detections.
+
+    Images are resized, and boxes suppressed, as the detector wants it.
 
     Args:
         detector: detector in evaluation mode.
         depth: depth to run at.
         image_size: (height, width) of the network input.
-        settings: postprocessing.
+        settings: postprocessing, None for that of COCO evaluation.
         precision: autocast precision, None for float32.
     """
     device = next(detector.parameters()).device
+    resize, suppression = detector.resize, detector.suppression
+    limits = settings or EVALUATION[suppression]
 
     @torch.no_grad()
     def predict(images_bgr: list[np.ndarray]) -> list[Detections]:
-        tensors, geometries = zip(*(preprocess(image, image_size) for image in images_bgr))
+        tensors, geometries = zip(*(preprocess(image, image_size, resize) for image in images_bgr))
         images = torch.from_numpy(np.concatenate(tensors)).to(device)
         with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
             raw = detector(images, depth)
         decoded = raw.decoded.float().cpu().numpy()
         return [
-            postprocess(one[:4], one[4:], geometry, settings)
+            postprocess(one[:4], one[4:], geometry, limits, suppression)
             for one, geometry in zip(decoded, geometries)
         ]
 

@@ -18,14 +18,18 @@ from typing import Any, TYPE_CHECKING
 
 import yaml
 
+from anydepth_core.data.preprocess import resize_of
 from anydepth_core.depth import DepthSpace, Ladder, OperatingPoint
 from anydepth_core.export.manifest import (
     check_ladder,
     check_size,
+    CLASS_NMS,
+    LETTERBOX,
     Manifest,
     MASTER,
     parse_manifest,
 )
+from anydepth_core.models.postprocess import suppression_of
 
 if TYPE_CHECKING:
     import onnx
@@ -49,6 +53,8 @@ class Bundle:
         ladder: the operating points, cheapest first.
         master_path: the master ONNX.
         metadata: free text about the origin of the weights.
+        resize: how an image becomes a network input: ``letterbox`` or ``stretch``.
+        suppression: what becomes of boxes that overlap: ``class_nms`` or ``none``.
     """
 
     path: Path
@@ -60,6 +66,8 @@ class Bundle:
     ladder: Ladder
     master_path: Path
     metadata: Mapping[str, Any]
+    resize: str
+    suppression: str
 
 
 def load_bundle(path_or_name: str | Path = 'default') -> Bundle:
@@ -96,6 +104,8 @@ def load_bundle(path_or_name: str | Path = 'default') -> Bundle:
         ladder=manifest.ladder,
         master_path=directory / MASTER,
         metadata=manifest.metadata,
+        resize=manifest.resize,
+        suppression=manifest.suppression,
     )
 
 
@@ -110,6 +120,8 @@ def write_bundle(
     image_size: tuple[int, int],
     ladder: Sequence[OperatingPoint],
     metadata: Mapping[str, Any] | None = None,
+    resize: str = LETTERBOX,
+    suppression: str = CLASS_NMS,
 ) -> Bundle:
     """Write a bundle, verify it, then put it in place of an older one.
 
@@ -125,6 +137,8 @@ def write_bundle(
         image_size: (height, width) of the network input for depths given as text.
         ladder: the operating points, cheapest first.
         metadata: free text about the origin of the weights; plain YAML values.
+        resize: how an image becomes a network input: ``letterbox`` or ``stretch``.
+        suppression: what becomes of boxes that overlap: ``class_nms`` or ``none``.
 
     Raises:
         ValueError: if a value is not legal or the master does not fit; nothing is written then.
@@ -132,27 +146,45 @@ def write_bundle(
     directory = Path(directory).absolute()
     if directory.exists() and not (directory / MANIFEST).is_file() and any(directory.iterdir()):
         raise ValueError(f'{directory} is not empty and no bundle: give a new or empty directory')
-    points = check_ladder(space, ladder)
-    size = check_size(list(image_size))
+    resize_of(resize)
+    suppression_of(suppression)
+    manifest = Manifest(
+        model_name=model_name,
+        variant=variant,
+        space=space,
+        classes_file=LABELS,
+        image_size=check_size(list(image_size)),
+        ladder=check_ladder(space, ladder),
+        files={},
+        metadata=metadata or {},
+        resize=resize,
+        suppression=suppression,
+    )
     directory.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f'.{directory.name}-', dir=directory.parent))
     try:
-        shutil.copyfile(master_path, fresh / MASTER)
-        (fresh / LABELS).write_text(''.join(f'{name}\n' for name in class_names), encoding='utf-8')
-        files = {name: _sha256((fresh / name).read_bytes()) for name in (MASTER, LABELS)}
-        manifest = Manifest(
-            model_name, variant, space, LABELS, size, points, files, metadata or {}
-        )
-        (fresh / MANIFEST).write_text(_to_yaml(manifest), encoding='utf-8')
-        bundle = load_bundle(fresh)
-        if bundle.class_names != tuple(class_names):
-            raise ValueError(
-                'a class name is empty, spans lines or has blanks at its ends: give plain names'
-            )
+        bundle = _write_files(fresh, manifest, Path(master_path), class_names)
         _put_in_place(fresh, directory)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return replace(bundle, path=directory, master_path=directory / MASTER)
+
+
+def _write_files(
+    folder: Path, manifest: Manifest, master_path: Path, class_names: Sequence[str]
+) -> Bundle:
+    """Write the files of a bundle into an empty folder and verify them."""
+    shutil.copyfile(master_path, folder / MASTER)
+    (folder / LABELS).write_text(''.join(f'{name}\n' for name in class_names), encoding='utf-8')
+    files = {name: _sha256((folder / name).read_bytes()) for name in (MASTER, LABELS)}
+    text = _to_yaml(replace(manifest, files=files))
+    (folder / MANIFEST).write_text(text, encoding='utf-8')
+    bundle = load_bundle(folder)
+    if bundle.class_names != tuple(class_names):
+        raise ValueError(
+            'a class name is empty, spans lines or has blanks at its ends: give plain names'
+        )
+    return bundle
 
 
 def default_bundle_path() -> Path:
@@ -250,7 +282,9 @@ def _check_master(path: Path, content: bytes, manifest: Manifest, classes: int) 
         raise ValueError(f'{path} is no ONNX model: export the bundle again') from None
     inputs = {value.name: _shape(value) for value in model.graph.input}
     outputs = {value.name: _shape(value) for value in model.graph.output}
-    for wanted, found in (({'images', 'depth_mask'}, inputs), ({'boxes', 'scores'}, outputs)):
+    decoder = manifest.space.decoder_layers is not None
+    wanted_inputs = {'images', 'depth_mask', *(['decoder_layers'] if decoder else [])}
+    for wanted, found in ((wanted_inputs, inputs), ({'boxes', 'scores'}, outputs)):
         if set(found) != wanted:
             raise ValueError(
                 f'{path} is no master ONNX: expected {", ".join(sorted(wanted))}, '
@@ -263,9 +297,10 @@ def _check_master(path: Path, content: bytes, manifest: Manifest, classes: int) 
         'stages': list(manifest.space.stages),
         'backbone_stages': manifest.space.backbone_stages,
         'decoder_layers': manifest.space.decoder_layers,
+        'max_decoder_layers': manifest.space.max_decoder_layers,
     }
     try:
-        facts = read_facts(model)
+        facts = {'max_decoder_layers': None, **read_facts(model)}
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from None
     for name, value in expected.items():

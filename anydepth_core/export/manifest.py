@@ -11,17 +11,28 @@ from typing import Any
 
 from anydepth_core.data.preprocess import PAD_VALUE
 from anydepth_core.depth import DepthSpace, Ladder, OperatingPoint
+from anydepth_core.models.postprocess import SUPPRESSIONS
 
 FORMAT = 1
 MASTER = 'master.onnx'
 STRIDE = 32
-PREPROCESSING: Mapping[str, Any] = {
-    'resize': 'letterbox',
-    'interpolation': 'bilinear',
-    'pad': PAD_VALUE,
-    'channels': 'rgb',
-    'scale': '1/255',
+LETTERBOX, CLASS_NMS = 'letterbox', 'class_nms'  # what a bundle does unless it says otherwise
+PREPROCESSING: Mapping[str, Mapping[str, Any]] = {
+    'letterbox': {
+        'resize': 'letterbox',
+        'interpolation': 'bilinear',
+        'pad': PAD_VALUE,
+        'channels': 'rgb',
+        'scale': '1/255',
+    },
+    'stretch': {
+        'resize': 'stretch',
+        'interpolation': 'bilinear',
+        'channels': 'rgb',
+        'scale': '1/255',
+    },
 }
+"""All that this version can do, by resize."""
 
 _FIELDS = (
     'format', 'model', 'classes', 'image_size', 'preprocessing', 'ladder', 'files', 'metadata',
@@ -43,6 +54,10 @@ class Manifest:
         ladder: the operating points, cheapest first.
         files: SHA-256 (hexadecimal) of each file by name.
         metadata: free text about the origin of the weights.
+        resize: how an image becomes a network input, see
+            :data:`~anydepth_core.data.preprocess.RESIZES`.
+        suppression: what becomes of boxes that overlap, see
+            :data:`~anydepth_core.models.postprocess.SUPPRESSIONS`.
     """
 
     model_name: str
@@ -53,6 +68,8 @@ class Manifest:
     ladder: Ladder
     files: Mapping[str, str]
     metadata: Mapping[str, Any]
+    resize: str = LETTERBOX
+    suppression: str = CLASS_NMS
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for YAML; :func:`parse_manifest` reads them back."""
@@ -64,10 +81,12 @@ class Manifest:
                 'stages': list(self.space.stages),
                 'backbone_stages': self.space.backbone_stages,
                 'decoder_layers': self.space.decoder_layers,
+                'max_decoder_layers': self.space.max_decoder_layers,
             },
             'classes': self.classes_file,
             'image_size': list(self.image_size),
-            'preprocessing': dict(PREPROCESSING),
+            'preprocessing': dict(PREPROCESSING[self.resize]),
+            'postprocessing': {'suppression': self.suppression},
             'ladder': [
                 {
                     'depth': self.space.format(point.depth),
@@ -90,15 +109,10 @@ def parse_manifest(value: object) -> Manifest:
     if not isinstance(value, Mapping) or 'format' not in value:
         raise ValueError("the field 'format' is missing, so this is no bundle")
     _check_format(value['format'])
-    fields = _mapping(value, 'the top level', _FIELDS)
-    model = _mapping(fields['model'], 'model', _MODEL_FIELDS)
+    fields = _mapping(value, 'the top level', _FIELDS, ('postprocessing',))
+    model = _mapping(fields['model'], 'model', _MODEL_FIELDS, ('max_decoder_layers',))
     space = _space(model)
     image_size = check_size(fields['image_size'], 'image_size')
-    if fields['preprocessing'] != PREPROCESSING:
-        raise ValueError(
-            f"the field 'preprocessing' is {fields['preprocessing']!r}, "
-            f'this version can only do {dict(PREPROCESSING)}'
-        )
     files = _files(fields['files'])
     classes_file = _text(fields['classes'], 'classes')
     for name in (MASTER, classes_file):
@@ -113,6 +127,8 @@ def parse_manifest(value: object) -> Manifest:
         ladder=check_ladder(space, _points(fields['ladder'], space)),
         files=files,
         metadata=_mapping(fields['metadata'], 'metadata', None),
+        resize=_resize(fields['preprocessing']),
+        suppression=_suppression(fields.get('postprocessing', {'suppression': CLASS_NMS})),
     )
 
 
@@ -176,6 +192,26 @@ def _check_format(given: object) -> None:
         )
 
 
+def _resize(preprocessing: object) -> str:
+    for resize, known in PREPROCESSING.items():
+        if preprocessing == known:
+            return resize
+    raise ValueError(
+        f"the field 'preprocessing' is {preprocessing!r}, "
+        f'this version can only do {" or ".join(map(str, PREPROCESSING.values()))}'
+    )
+
+
+def _suppression(value: object) -> str:
+    given = _mapping(value, 'postprocessing', ('suppression',))['suppression']
+    if not isinstance(given, str) or given not in SUPPRESSIONS:
+        raise ValueError(
+            f"the field 'postprocessing.suppression' is {given!r}, "
+            f'this version can only do {" or ".join(SUPPRESSIONS)}'
+        )
+    return given
+
+
 def _space(model: Mapping[str, Any]) -> DepthSpace:
     stages = model['stages']
     if (
@@ -190,7 +226,15 @@ def _space(model: Mapping[str, Any]) -> DepthSpace:
     layers = model['decoder_layers']
     if layers is not None:
         layers = _whole(layers, 'model.decoder_layers', 1, 1000)
-    return DepthSpace(tuple(stages), backbone, layers)
+    most = model.get('max_decoder_layers')
+    if most is not None and layers is None:
+        raise ValueError(
+            f"the field 'model.max_decoder_layers' is {most!r}, "
+            "but 'model.decoder_layers' says that there is no decoder"
+        )
+    if most is not None:
+        most = _whole(most, 'model.max_decoder_layers', layers or 1, 1000)
+    return DepthSpace(tuple(stages), backbone, layers, most)
 
 
 def _points(value: object, space: DepthSpace) -> list[OperatingPoint]:
@@ -238,20 +282,23 @@ def _files(value: object) -> dict[str, str]:
     return dict(files)
 
 
-def _mapping(value: object, field: str, names: Sequence[str] | None) -> Mapping[str, Any]:
-    """Check that ``value`` is a mapping with exactly these names, any names if None."""
+def _mapping(
+    value: object, field: str, names: Sequence[str] | None, optional: Sequence[str] = ()
+) -> Mapping[str, Any]:
+    """Check that ``value`` is a mapping with these names and no others, any names if None."""
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         raise ValueError(
             f'the field {field!r} is {value!r}, a mapping of names to values is needed'
         )
     if names is not None:
         missing = [name for name in names if name not in value]
-        unknown = [name for name in value if name not in names]
+        allowed = (*names, *optional)
+        unknown = [name for name in value if name not in allowed]
         if missing:
             raise ValueError(f'the field {missing[0]!r} is missing in {field}')
         if unknown:
             raise ValueError(
-                f'the field {unknown[0]!r} in {field} is unknown: allowed are {", ".join(names)}'
+                f'the field {unknown[0]!r} in {field} is unknown: allowed are {", ".join(allowed)}'
             )
     return value
 

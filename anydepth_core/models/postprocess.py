@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ class PostprocessSettings:
     Attributes:
         confidence: lowest score kept, 0 to 1.
         iou: of two boxes of one class that overlap by more than this, the one with the lower
-            score is dropped, 0 to 1.
+            score is dropped, 0 to 1; without effect on detectors that need no suppression.
         max_detections: most detections of one image.
         classes: labels to keep, None keeps all.
         multi_label: an anchor may give one detection per class (evaluation), otherwise only its
@@ -52,8 +53,15 @@ class PostprocessSettings:
             )
 
 
-EVALUATION = PostprocessSettings(confidence=0.001, multi_label=True, max_candidates=30000)
-"""Settings of COCO evaluation: keep nearly everything, count an anchor for several classes."""
+EVALUATION: dict[str, PostprocessSettings] = {
+    'class_nms': PostprocessSettings(confidence=0.001, multi_label=True, max_candidates=30000),
+    'none': PostprocessSettings(confidence=0.0, multi_label=True),
+}
+"""Settings of COCO evaluation by suppression, as published.
+
+Keep nearly everything, count an anchor for several classes; without suppression the best 300 of
+all queries and classes, whatever their score (RT-DETR, arXiv 2304.08069).
+"""
 
 DEFAULT = PostprocessSettings()
 """Settings of a robot: one class per anchor, few candidates."""
@@ -64,25 +72,30 @@ def postprocess(
     scores: np.ndarray,
     geometry: Geometry,
     settings: PostprocessSettings = DEFAULT,
+    suppression: str = 'class_nms',
 ) -> Detections:
     """Select the detections of one image.
 
     Boxes that are not finite, or empty once clipped to the image, are dropped before the
-    class-aware suppression.
+    suppression.
 
     Args:
         boxes_cxcywh_px: (4, A) float32, centre and size in network pixels.
         scores: (C, A) float32 in [0, 1].
         geometry: how the image was placed in the network input.
         settings: what counts as a detection.
+        suppression: what becomes of boxes that overlap: ``class_nms`` drops them class by class,
+            ``none`` keeps them (detectors that give each object one box).
 
     Returns:
         Detections in pixels of the received image, highest score first.
 
     Raises:
-        ValueError: if the shapes do not fit together or a class of the settings does not exist.
+        ValueError: if the shapes do not fit together, a class of the settings does not exist or
+            there is no such suppression.
     """
     _check(boxes_cxcywh_px, scores, settings)
+    suppress = suppression_of(suppression)
     anchors, labels, values = _candidates(scores, settings)
     with np.errstate(invalid='ignore', over='ignore'):
         boxes = _corners(boxes_cxcywh_px[:, anchors].T)
@@ -95,7 +108,7 @@ def postprocess(
             labels[usable],
             values[usable],
         )
-    kept = non_maximum_suppression(boxes, labels, settings.iou, settings.max_detections)
+    kept = suppress(boxes, labels, settings.iou, settings.max_detections)
     return Detections(in_image[kept], values[kept], labels[kept])
 
 
@@ -105,8 +118,7 @@ def non_maximum_suppression(
     """Drop each box that overlaps a kept box of the same class by more than ``iou``.
 
     The greedy rule, exactly, in chunks: boxes are compared with what is kept so far and with
-        their own chunk only,
-    and the search ends when enough are kept.
+    their own chunk only, and the search ends when enough are kept.
 
     Args:
         boxes_xyxy_px: (N, 4) float32, highest score first.
@@ -129,6 +141,33 @@ def non_maximum_suppression(
         if len(kept) >= max_detections:
             break
     return kept[:max_detections]
+
+
+def no_suppression(
+    boxes_xyxy_px: np.ndarray, labels: np.ndarray, iou: float, max_detections: int
+) -> np.ndarray:
+    """Keep the first boxes, whatever they overlap; see :func:`non_maximum_suppression`."""
+    return np.arange(min(len(boxes_xyxy_px), max_detections))
+
+
+Suppression = Callable[[np.ndarray, np.ndarray, float, int], np.ndarray]
+
+SUPPRESSIONS: dict[str, Suppression] = {
+    'class_nms': non_maximum_suppression,
+    'none': no_suppression,
+}
+"""What becomes of boxes that overlap, by the name that detectors and bundles use."""
+
+
+def suppression_of(name: str) -> Suppression:
+    """Return a suppression by its name.
+
+    Raises:
+        ValueError: if there is none of that name.
+    """
+    if name not in SUPPRESSIONS:
+        raise ValueError(f'suppression {name!r} is not legal: give {" or ".join(SUPPRESSIONS)}')
+    return SUPPRESSIONS[name]
 
 
 def _greedy(overlaps: np.ndarray) -> np.ndarray:

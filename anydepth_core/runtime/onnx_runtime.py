@@ -112,7 +112,7 @@ class OnnxRuntime:
         size = check_size(list(point.image_size), 'input size')
         master = self._master or onnx.load(self.bundle.master_path)
         self._master = master
-        return specialise(master, depth.stages, size)
+        return specialise(master, depth.stages, size, decoder_layers=depth.decoder_layers)
 
     def _session(self, point: OperatingPoint) -> Any:
         key = (point.depth, point.image_size)

@@ -60,11 +60,13 @@ class Pipeline:
         """
         point = self.resolve(depth)
         start = time.perf_counter()
-        images, geometry = preprocess(image_bgr, point.image_size)
+        images, geometry = preprocess(image_bgr, point.image_size, self.bundle.resize)
         preprocessed = time.perf_counter()
         boxes, scores = self.runtime.run(images, point)
         inferred = time.perf_counter()
-        detections = postprocess(boxes, scores, geometry, settings or self.settings)
+        detections = postprocess(
+            boxes, scores, geometry, settings or self.settings, self.bundle.suppression
+        )
         end = time.perf_counter()
         steps = (preprocessed - start, inferred - preprocessed, end - inferred)
         return detections, Timing(*(1e3 * step for step in steps))

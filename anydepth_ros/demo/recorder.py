@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.srv import GetState
 import numpy as np
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.srv import SetParameters
@@ -33,7 +34,8 @@ class Answer:
         time_s: when the detections arrived, seconds on the monotonic clock.
         image_bgr: (H, W, 3) uint8.
         detections: boxes in pixels of the image.
-        depth: operating point the image was processed with, for example ``1111-1111@320``.
+        depth: operating point the image was processed with, ``1111-1111@320`` or
+            ``1111-1d6@640``.
         latency_ms: from the stamp of the image to the arrival of its detections.
         inference_ms: share of the network.
         dropped: images the detector has dropped so far for newer ones.
@@ -75,6 +77,7 @@ class RecorderNode(Node):
         self.create_subscription(Detection2DArray, 'detections', self._on_detections, OUTPUT)
         self.create_subscription(DiagnosticArray, 'stats', self._on_stats, OUTPUT)
         self._set_parameters: Any = self.create_client(SetParameters, 'detector/set_parameters')
+        self._get_state: Any = self.create_client(GetState, 'detector/get_state')
 
     def ask_for_depth(self, depth: int | str, done: Callable[[bool, str], None]) -> None:
         """Set the detector's depth through its parameter service.
@@ -92,6 +95,21 @@ class RecorderNode(Node):
 
         request = SetParameters.Request(parameters=[message])
         self._set_parameters.call_async(request).add_done_callback(finished)
+
+    def ask_for_state(self, done: Callable[[str], None]) -> None:
+        """Ask for the lifecycle state of the detector.
+
+        Args:
+            done: called with its name once the detector answers, which it does not while it
+                builds.
+        """
+
+        def finished(future: Future) -> None:
+            response = future.result()
+            if response is not None:
+                done(response.current_state.label)
+
+        self._get_state.call_async(GetState.Request()).add_done_callback(finished)
 
     def _on_image(self, message: Image) -> None:
         self.images_in += 1

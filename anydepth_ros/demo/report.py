@@ -21,7 +21,7 @@ class Frame:
 
     Attributes:
         time_s: when its detections arrived, after the first ones.
-        depth: operating point it was processed with, for example ``1111-1111@320``.
+        depth: operating point it was processed with, ``1111-1111@320`` or ``1111-1d6@640``.
         latency_ms: from the stamp of the image to the arrival of its detections.
         inference_ms: share of the network.
         detections: how many.
@@ -57,7 +57,7 @@ class Recording:
     first_detections_s: float = 0.0
 
     def depths(self) -> list[str]:
-        """Return what occurred, the most refinements first, then the largest input size."""
+        """Return what occurred: most refinements first, then decoder layers, then input size."""
         return sorted({f.depth for f in self.frames}, key=_dearest_first)
 
     def fps(self) -> float:
@@ -67,24 +67,28 @@ class Recording:
 
     def conclusion(self) -> str:
         """Return the closing lines: totals and one row per depth."""
+        wide = max(map(len, ('depth', *self.depths())))
         lines = [
             f'{len(self.frames)} frames answered at {self.fps():.1f} fps, {self.dropped} dropped '
             'for newer ones',
-            'depth           frames   latency ms p50    p95   network ms p50   detections a frame',
+            f'{"depth":<{wide}}  frames   latency ms p50      p95   network ms p50   '
+            'detections a frame',
         ]
         for depth in self.depths():
             row = depth_figures([f for f in self.frames if f.depth == depth])
             lines.append(
-                f'{depth:<16}{row["frames"]:>5}{row["latency_ms_p50"]:>18.1f}{row["latency_ms_p95"]:>7.1f}'
+                f'{depth:<{wide}}{row["frames"]:>8}'
+                f'{row["latency_ms_p50"]:>17.1f}{row["latency_ms_p95"]:>9.1f}'
                 f'{row["inference_ms_p50"]:>17.1f}{row["detections_mean"]:>21.2f}'
             )
         return '\n'.join(lines)
 
 
-def _dearest_first(depth: str) -> tuple[int, int, str]:
-    bits, _, size = depth.partition('@')
+def _dearest_first(depth: str) -> tuple[int, int, int, str]:
+    stages, _, size = depth.partition('@')
+    bits, _, layers = stages.partition('d')
     sides = [int(side) for side in size.split('x') if side]
-    return -bits.count('1'), -max(sides, default=0), depth
+    return -bits.count('1'), -int(layers or 0), -max(sides, default=0), depth
 
 
 def percentiles(values: list[float]) -> tuple[float, float]:

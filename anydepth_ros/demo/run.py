@@ -23,7 +23,8 @@ from anydepth_ros.demo.video import AnnotatedVideo
 from anydepth_ros.frames import FrameSource
 from anydepth_ros.running import init, POLL_S, StopSignals
 
-PATIENCE_S = 30.0  # for the first detections
+PATIENCE_S = 120.0  # for the first detections: a large model takes seconds a depth to build
+NEWS_S = 5.0  # how often the wait is reported and the detector asked how it is
 
 
 class Stopped(Exception):
@@ -160,17 +161,25 @@ class Demo:
         """Spin until the detector has answered.
 
         Raises:
-            DemoError: if a node ends or nothing arrives in time.
+            DemoError: if a node ends, the detector cannot start or nothing arrives in time.
         """
-        end = time.monotonic() + PATIENCE_S
+        begin, news = time.monotonic(), NEWS_S
+        states: list[str] = []
         while not self._recording.frames:
             self._spin(executor)
-            if time.monotonic() > end:
+            waited = time.monotonic() - begin
+            if waited > PATIENCE_S:
                 raise DemoError(
                     f'no detections within {PATIENCE_S:.0f} s ({self._node.images_in} images '
                     'arrived); '
                     "the nodes' messages above say why"
                 )
+            if 'unconfigured' in states:
+                raise DemoError('the detector could not start; its message above says why')
+            if waited > news:
+                print(f'{waited:5.0f} s   no detections yet: large models take time', flush=True)
+                self._node.ask_for_state(states.append)
+                news += NEWS_S
         seconds = self._first - self._started
         self._recording.first_detections_s = seconds
         print(

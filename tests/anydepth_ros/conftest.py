@@ -15,7 +15,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from anydepth_core.export.bundle import Bundle
-from tests.anydepth_core.support.toy_bundle import write_toy_bundle
+from tests.anydepth_core.support.toy_bundle import write_toy_bundle, write_toy_detr_bundle
 
 PATIENCE_S = 20.0
 
@@ -86,3 +86,10 @@ def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """Return the toy bundle."""
     directory: Path = tmp_path_factory.mktemp('bundles') / 'toy'
     return write_toy_bundle(directory)
+
+
+@pytest.fixture(scope='session')
+def detr_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Return the toy bundle with a decoder, stretched input and no suppression, as RT-DETR has."""
+    directory: Path = tmp_path_factory.mktemp('bundles') / 'detr'
+    return write_toy_detr_bundle(directory)

@@ -19,7 +19,7 @@ from anydepth_ros.demo.report import Frame, live_line, percentiles, Recording, s
 from anydepth_ros.demo.run import default_clip, parse_arguments, schedule
 from anydepth_ros.demo.timeline import draw_timeline
 from anydepth_ros.demo.video import annotate, AnnotatedVideo
-from tests.anydepth_core.support.toy_bundle import picture
+from tests.anydepth_core.support.toy_bundle import picture, toy_master, write_toy_bundle
 from tests.anydepth_ros.test_frames import write_folder
 
 
@@ -49,6 +49,32 @@ def test_the_summary_tells_each_depth_apart(toy_bundle: Bundle) -> None:
     assert content['detections'] == 60 and content['frames_with_detections'] == 30
     assert content['switches'][0]['depth'] == 'base'
     assert content['ros_distro'] and content['versions']['rclpy']
+
+
+def test_depths_are_listed_dearest_first_with_or_without_a_decoder() -> None:
+    given = ['0000-0d4@640', '1111-1d1@640', '0000-0d6@640', '1111-1d6@640', '1111-1d6@480x640']
+    frames = [Frame(n / 10, depth, 30.0, 20.0, 1) for n, depth in enumerate(given)]
+    expected = [
+        '1111-1d6@480x640',
+        '1111-1d6@640',
+        '1111-1d1@640',
+        '0000-0d6@640',
+        '0000-0d4@640',
+    ]
+    assert Recording(frames).depths() == expected
+    plain = ['0000-0000@320', '1111-1111@256', '1111-1111@320']
+    assert Recording([Frame(0, depth, 1, 1, 1) for depth in plain]).depths() == plain[::-1]
+
+
+def test_the_rows_of_the_conclusion_stand_under_their_heading() -> None:
+    for depth in ('11-1', '1111-1d6@480x640', '1111-1d6@1024x1280'):
+        frames = [Frame(n / 10, depth, 1234.5, 1200.0, 12) for n in range(3)]
+        _, heading, row = Recording(frames).conclusion().splitlines()
+        assert row.split() == [depth, '3', '1234.5', '1234.5', '1200.0', '12.00']
+        assert len(row) == len(heading)
+        for title, figure in (('frames', '3'), ('network ms p50', '1200.0')):
+            end = heading.index(title) + len(title)
+            assert row[:end].endswith(figure)
 
 
 def test_a_run_without_a_frame_has_a_summary_too(toy_bundle: Bundle) -> None:
@@ -87,6 +113,11 @@ def test_the_video_has_every_frame_enlarged_and_annotated(tmp_path: Path) -> Non
 def test_the_schedule_goes_down_the_ladder_and_back_to_full(toy_bundle: Bundle) -> None:
     assert schedule(toy_bundle, '') == ['full', 0, 'base', '01-0', 'full']
     assert schedule(toy_bundle, 'full,1,01-1') == ['full', 1, '01-1']
+
+
+def test_the_schedule_of_a_model_with_a_decoder_names_its_layers(detr_bundle: Bundle) -> None:
+    assert schedule(detr_bundle, '') == ['full', 0, 'base', '0101-0d3', 'full']
+    assert schedule(detr_bundle, '1111-1d1,2') == ['1111-1d1', 2]
 
 
 def test_the_default_clip_is_there() -> None:
@@ -136,6 +167,20 @@ def test_the_demo_writes_its_three_results(tmp_path: Path, toy_bundle: Bundle) -
     assert 'fps' in done.stdout and 'Traceback' not in done.stderr
 
 
+def test_the_demo_runs_a_model_with_a_decoder(tmp_path: Path, detr_bundle: Bundle) -> None:
+    folder, out = write_folder(tmp_path / 'images'), tmp_path / 'out'
+    for index in range(3):
+        cv2.imwrite(str(folder / f'{index}.png'), picture((index, index, index)))
+    arguments = {'bundle': detr_bundle.path, 'source': folder, 'seconds': 5, 'out': out}
+    done = demo(*(word for name, value in arguments.items() for word in (f'--{name}', str(value))))
+    assert done.returncode == 0, done.stderr
+    content = json.loads((out / 'summary.json').read_text())
+    assert content['frames_with_detections'] > content['frames'] / 2
+    assert all(s['accepted'] for s in content['switches']), content['switches']
+    assert list(content['depths']) == ['1111-1d3@96', '0101-0d3@96', '0000-0d2@96', '0000-0d2@64']
+    assert '1111-1d3@96' in done.stdout and 'Traceback' not in done.stderr
+
+
 @pytest.mark.parametrize(
     ('arguments', 'words'),
     [
@@ -150,6 +195,17 @@ def test_the_demo_says_in_one_line_what_it_cannot_read(
     assert done.returncode == 1
     assert done.stderr.count('demo: ') == 1 and words in done.stderr
     assert 'Traceback' not in done.stderr
+
+
+def test_the_demo_ends_soon_when_the_detector_cannot_start(tmp_path: Path) -> None:
+    master = toy_master()
+    next(node for node in master.graph.node if node.op_type == 'Sigmoid').op_type = 'NoSuchThing'
+    bundle = write_toy_bundle(tmp_path / 'toy', master=master)
+    folder = write_folder(tmp_path / 'images')
+    done = demo('--bundle', str(bundle.path), '--source', str(folder), '--out', str(tmp_path))
+    assert done.returncode == 1
+    assert 'cannot configure' in done.stderr and 'NoSuchThing' in done.stderr
+    assert 'demo: the detector could not start; its message above says why' in done.stderr
 
 
 def test_ctrl_c_ends_the_demo_with_its_results_and_no_process_left(

@@ -72,6 +72,55 @@ def test_a_depth_applies_to_the_next_frame(
     assert probe.stats[probe.last_stamp]['level'] == level
 
 
+@pytest.mark.parametrize(
+    ('depth', 'expected', 'level'),
+    [
+        (0, '0000-0d2', '0'),
+        ('base', '0000-0d2', '1'),
+        ('full', '1111-1d3', '2'),
+        ('0101-0', '0101-0d3', ''),
+        ('0000-0d1', '0000-0d1', ''),
+        ('11111d4', '1111-1d4', ''),
+    ],
+)
+def test_a_depth_of_a_model_with_a_decoder_has_its_layers(
+    graph: Graph, detr_bundle: Bundle, depth: int | str, expected: str, level: str
+) -> None:
+    _, probe = start_detector(graph, bundle=str(detr_bundle.path), depth='1111-0')
+    assert probe.depth_of(probe.send()) == '1111-0d3'
+    assert probe.set(depth=depth) == (True, '')
+    assert probe.depth_of(probe.send()) == expected
+    assert probe.stats[probe.last_stamp]['level'] == level
+
+
+def test_too_many_decoder_layers_are_refused(graph: Graph, detr_bundle: Bundle) -> None:
+    _, probe = start_detector(graph, bundle=str(detr_bundle.path))
+    accepted, reason = probe.set(depth='1111-1d5')
+    assert not accepted and '1 to 4 decoder layers' in reason
+    assert probe.depth_of(probe.send()) == '1111-1d3'
+
+
+def test_a_model_without_suppression_ignores_the_overlap_and_keeps_the_best(
+    graph: Graph, detr_bundle: Bundle
+) -> None:
+    _, probe = start_detector(graph, bundle=str(detr_bundle.path), iou_threshold=0.0)
+    neighbours = picture((1, 0, 0), (1, 1, 0))
+    assert len(probe.answer(probe.send(neighbours)).detections) == 2
+    assert probe.set(max_detections=1) == (True, '')
+    assert len(probe.answer(probe.send(neighbours)).detections) == 1
+
+
+def test_a_model_that_stretches_answers_in_pixels_of_the_received_image(
+    graph: Graph, detr_bundle: Bundle
+) -> None:
+    _, probe = start_detector(graph, bundle=str(detr_bundle.path))
+    wide = np.repeat(picture((1, 1, 1)), 2, 1)
+    (detection,) = probe.answer(probe.send(wide)).detections
+    centre = detection.bbox.center.position
+    assert (centre.x, centre.y) == pytest.approx((96, 48), abs=0.5)
+    assert (detection.bbox.size_x, detection.bbox.size_y) == pytest.approx((96, 48), abs=0.5)
+
+
 @pytest.mark.parametrize('depth', [3, -1, 'fulll', '11-11', '1-11', '', True, 1.0])
 def test_an_illegal_depth_is_refused_with_what_is_legal(
     graph: Graph, toy_bundle: Bundle, depth: object

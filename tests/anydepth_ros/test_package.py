@@ -6,6 +6,7 @@ from __future__ import annotations
 from importlib import import_module
 import os
 from pathlib import Path
+import shlex
 import shutil
 import subprocess
 import sys
@@ -60,6 +61,33 @@ def test_every_entry_point_can_be_called() -> None:
     }
     for entry in ours:
         assert callable(getattr(import_module(entry.module), entry.attr))
+
+
+@pytest.mark.parametrize(
+    ('given', 'expected'),
+    [
+        ([], []),
+        (['MODEL=runs/my bundle'], ['--bundle', 'runs/my bundle']),
+        (['ARGS=--seconds 3 --source 0'], ['--seconds', '3', '--source', '0']),
+        (['MODEL=runs/a', 'ARGS=--seconds 3'], ['--bundle', 'runs/a', '--seconds', '3']),
+    ],
+)
+def test_make_run_passes_model_and_arguments_to_the_demo(
+    given: list[str], expected: list[str]
+) -> None:
+    from anydepth_ros.demo.run import parse_arguments
+
+    decided = ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'MODEL', 'ARGS')
+    environment = {name: value for name, value in os.environ.items() if name not in decided}
+    command = ['make', '--dry-run', '--no-print-directory', 'run', *given]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=True, env=environment
+    )
+    line = shlex.split(done.stdout.splitlines()[-1])
+    assert line[1:3] == ['-m', 'anydepth_ros.demo'] and line[3:] == expected
+    assert parse_arguments(line[3:]).bundle == (
+        expected[1] if 'MODEL' in str(given) else 'default'
+    )
 
 
 def test_the_core_imports_no_ros() -> None:

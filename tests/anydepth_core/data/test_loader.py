@@ -70,6 +70,51 @@ def test_without_augmentation_images_are_letterboxed_rgb_and_boxes_follow(datase
     assert (batch.images[2, :, :, :16] == 114).all()
 
 
+def test_without_augmentation_images_are_stretched_where_the_detector_wants_it(dataset):
+    (batch,) = batches(dataset, augment=None, batch_size=5, shuffle=False, resize='stretch')
+    assert batch.labels.tolist() == [0, 1, 1, 0]
+    # 64x64 -> 64x96: one and a half as wide, no padding
+    assert torch.allclose(batch.boxes_xyxy_px[2], torch.tensor([0.0, 0.0, 96.0, 64.0]))
+    # 30x90 -> 64x96
+    expected = torch.tensor([40 * 96 / 90, 3 * 64 / 30, 60 * 96 / 90, 23 * 64 / 30])
+    assert torch.allclose(batch.boxes_xyxy_px[3], expected)
+    assert (batch.images[2] == 255).all()  # the object covers the image
+
+
+RTDETR = AugmentSettings(
+    hsv=(0, 0, 0), translate=0, scale=0, mosaic=0, photometric=0.5, zoom_out=0.5, crop=0.8
+)
+
+
+def test_the_published_augmentation_of_rtdetr_fills_the_input_and_keeps_boxes_inside(dataset):
+    seen, boxes = [], 0
+    for epoch in range(12):
+        for batch in batches(dataset, augment=RTDETR, resize='stretch', epoch=epoch):
+            assert batch.images.shape == (2, 3, 64, 96) and batch.images.is_contiguous()
+            corners = batch.boxes_xyxy_px
+            assert (corners >= 0).all() and (corners <= torch.tensor([96, 64, 96, 64])).all()
+            assert (corners[:, 2:] - corners[:, :2] >= 1).all()
+            boxes += len(corners)
+            seen += [image.float().mean().item() for image in batch.images]
+    assert boxes > 20 and len(set(seen)) > 0.8 * len(seen)
+    assert min(seen) < 60  # zoomed out onto black
+
+
+def test_the_published_augmentation_of_rtdetr_does_not_depend_on_the_number_of_workers(dataset):
+    expected = batches(dataset, augment=RTDETR, resize='stretch')
+    assert equal(batches(dataset, augment=RTDETR, resize='stretch', workers=2), expected)
+    assert not equal(batches(dataset, augment=RTDETR, resize='stretch', seed=8), expected)
+
+
+@pytest.mark.parametrize('resize', ['letterbox', 'stretch'])
+def test_every_augmentation_goes_with_every_resize(dataset, resize):
+    everything = AugmentSettings(mosaic=0.5, photometric=0.5, zoom_out=0.5, crop=0.5)
+    for epoch in range(4):
+        for batch in batches(dataset, augment=everything, resize=resize, epoch=epoch):
+            corners = batch.boxes_xyxy_px
+            assert (corners >= 0).all() and (corners <= torch.tensor([96, 64, 96, 64])).all()
+
+
 def test_batches_do_not_depend_on_the_number_of_workers(dataset):
     for epoch in (0, 3):
         expected = batches(dataset, epoch=epoch)
@@ -122,8 +167,14 @@ def test_every_image_is_drawn_once_an_epoch(dataset):
 
 def test_batches_without_any_object_are_empty_not_missing(write_coco):
     dataset = CocoDataset(*write_coco(sizes=((20, 30), (31, 17))))
-    for augment in (None, AugmentSettings(), AugmentSettings(mosaic=0)):
-        (batch,) = batches(dataset, augment=augment)
+    for augment, resize in (
+        (None, 'letterbox'),
+        (None, 'stretch'),
+        (AugmentSettings(), 'letterbox'),
+        (AugmentSettings(mosaic=0), 'letterbox'),
+        (RTDETR, 'stretch'),
+    ):
+        (batch,) = batches(dataset, augment=augment, resize=resize)
         assert batch.boxes_xyxy_px.shape == (0, 4) and batch.labels.shape == (0,)
         assert batch.image_index.shape == (0,) and batch.image_index.dtype == torch.int64
 
@@ -136,8 +187,9 @@ def test_mosaic_works_on_a_single_image(write_coco):
 
 def test_cached_images_survive_augmentation(dataset):
     before = [dataset.image(index).copy() for index in range(len(dataset))]
-    for augment in (AugmentSettings(), AugmentSettings(mosaic=0), None):
-        batches(dataset, augment=augment)
+    for augment in (AugmentSettings(), AugmentSettings(mosaic=0), RTDETR, None):
+        for resize in ('letterbox', 'stretch'):
+            batches(dataset, augment=augment, resize=resize)
     assert all(np.array_equal(dataset.image(index), image) for index, image in enumerate(before))
 
 
@@ -146,6 +198,8 @@ def test_numbers_out_of_range_are_refused(dataset):
         build_loader(dataset, (64, 64), 0, None, 0, 0, False)
     with pytest.raises(ValueError, match='workers -1'):
         build_loader(dataset, (64, 64), 1, None, -1, 0, False)
+    with pytest.raises(ValueError, match="resize 'crop' is not legal"):
+        build_loader(dataset, (64, 64), 1, None, 0, 0, False, resize='crop')
 
 
 def test_a_broken_image_stops_a_worker_with_its_name(write_coco):

@@ -6,15 +6,24 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from anydepth_core.data.preprocess import fit, letterbox, PAD_VALUE, preprocess, to_tensor
+from anydepth_core.data.preprocess import (
+    fill,
+    fit,
+    letterbox,
+    PAD_VALUE,
+    preprocess,
+    RESIZES,
+    stretch,
+    to_tensor,
+)
 
 SIDES = st.integers(1, 5000)
 NETWORK = st.integers(1, 40).map(lambda count: 32 * count)
 
 
 @st.composite
-def geometries(draw):
-    return fit((draw(SIDES), draw(SIDES)), (draw(NETWORK), draw(NETWORK)))
+def geometries(draw, place=fit):
+    return place((draw(SIDES), draw(SIDES)), (draw(NETWORK), draw(NETWORK)))
 
 
 @st.composite
@@ -26,7 +35,7 @@ def boxes_in(draw, image_size):
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.data(), geometries())
+@given(st.data(), geometries() | geometries(fill))
 def test_boxes_survive_the_way_to_the_network_and_back(data, geometry):
     boxes = data.draw(boxes_in(geometry.image_size))
     assert np.abs(geometry.to_image(geometry.to_network(boxes)) - boxes).max() < 1e-6
@@ -51,6 +60,16 @@ def test_the_whole_image_lands_on_whole_network_pixels_inside_the_padding(geomet
     assert min(left, top) == 0
 
 
+@settings(deadline=None)
+@given(geometries(fill))
+def test_a_stretched_image_covers_the_whole_network_input(geometry):
+    height, width = geometry.image_size
+    whole = np.array([[0.0, 0.0, width, height]])
+    found = geometry.to_network(whole)[0]
+    np.testing.assert_allclose(found, [0, 0, *geometry.network_size[::-1]], atol=1e-6)
+    np.testing.assert_allclose(geometry.to_image(found[None]), whole, atol=1e-6)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 200), st.integers(1, 200), st.sampled_from([(32, 32), (32, 96), (96, 64)]))
 def test_the_picture_fills_exactly_the_box_that_the_geometry_names(height, width, size):
@@ -67,8 +86,9 @@ def test_the_picture_fills_exactly_the_box_that_the_geometry_names(height, width
 @pytest.mark.parametrize(
     'shape', [(1, 1), (1, 4000), (4000, 1), (1, 40000), (3, 5), (299, 301), (96, 64)]
 )
-def test_extreme_shapes_give_a_tensor_of_the_network_size(shape):
-    tensor, geometry = preprocess(np.full((*shape, 3), 200, np.uint8), (96, 64))
+@pytest.mark.parametrize('resize', RESIZES)
+def test_extreme_shapes_give_a_tensor_of_the_network_size(shape, resize):
+    tensor, geometry = preprocess(np.full((*shape, 3), 200, np.uint8), (96, 64), resize)
     assert tensor.shape == (1, 3, 96, 64)
     assert geometry.image_size == shape and geometry.network_size == (96, 64)
     assert (tensor == np.float32(200) * np.float32(1 / 255)).any()
@@ -82,6 +102,41 @@ def test_an_object_is_found_where_its_box_says():
     rows, columns = np.nonzero(boxed[..., 0] > 128)
     assert (columns.min(), rows.min()) == (left, 12 + 18) == (24, top)
     assert (columns.max() + 1, rows.max() + 1) == (right, bottom)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(8, 300), st.integers(8, 300))
+def test_an_object_of_a_stretched_image_is_found_where_its_box_says(seed, height, width):
+    rng = np.random.default_rng(seed)
+    (left, right), (top, bottom) = (np.sort(rng.permutation(s + 1)[:2]) for s in (width, height))
+    image = np.zeros((height, width, 3), np.uint8)
+    image[top:bottom, left:right] = 255
+    stretched, geometry = stretch(image, (128, 96))
+    assert stretched.shape == (128, 96, 3)
+    box = geometry.to_network(np.array([[left, top, right, bottom]], np.float64))[0]
+    rows, columns = np.nonzero(stretched[..., 0] > 128)
+    # where a pixel spans several network pixels its edge is blurred by half of that
+    limits = np.maximum(1, np.array(geometry.scale * 2)) + 1e-6
+    if len(rows):
+        found = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+        assert (np.abs(np.array(found) - box) <= limits).all()
+    else:
+        assert (box[2:] - box[:2]).min() < 1.5
+
+
+def test_a_stretched_image_equals_a_plain_bilinear_reference_and_is_never_the_one_given():
+    image = np.random.default_rng(0).integers(0, 256, (37, 53, 3), np.uint8)
+    tensor, geometry = preprocess(image, (64, 96), 'stretch')
+    plain = cv2.resize(image, (96, 64), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_allclose(tensor[0], plain[..., ::-1].transpose(2, 0, 1) / 255, atol=1e-7)
+    assert geometry.scale == (96 / 53, 64 / 37)
+    same, _ = stretch(image, (37, 53))
+    assert np.array_equal(same, image) and not np.shares_memory(same, image)
+
+
+def test_an_unknown_resize_is_refused_with_those_that_exist():
+    with pytest.raises(ValueError, match="resize 'crop' is not legal: give letterbox or stretch"):
+        preprocess(np.zeros((4, 4, 3), np.uint8), (32, 32), 'crop')
 
 
 def test_boxes_are_clipped_to_the_image_on_the_way_back_only():
@@ -131,7 +186,8 @@ def test_the_image_stays_as_it_is_and_is_never_returned():
     assert np.array_equal(image, before)
 
 
-def test_views_are_taken_as_they_look():
+@pytest.mark.parametrize('resize', RESIZES)
+def test_views_are_taken_as_they_look(resize):
     image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
     for view in (
         image[::-1, ::-1],
@@ -140,7 +196,7 @@ def test_views_are_taken_as_they_look():
         image[..., ::-1],
     ):
         np.testing.assert_array_equal(
-            preprocess(view, (64, 64))[0], preprocess(view.copy(), (64, 64))[0]
+            preprocess(view, (64, 64), resize)[0], preprocess(view.copy(), (64, 64), resize)[0]
         )
 
 
@@ -157,13 +213,15 @@ def test_views_are_taken_as_they_look():
         (np.zeros((4, 0, 3), np.uint8), 'empty'),
     ],
 )
-def test_what_is_no_image_is_refused_in_one_sentence(image, words):
+@pytest.mark.parametrize('resize', RESIZES)
+def test_what_is_no_image_is_refused_in_one_sentence(image, words, resize):
     with pytest.raises(ValueError, match=words) as refusal:
-        preprocess(image, (32, 32))
+        preprocess(image, (32, 32), resize)
     assert '\n' not in str(refusal.value) and 'uint8' in str(refusal.value)
 
 
 @pytest.mark.parametrize('size', [(0, 32), (32, -1), (32,)])
-def test_a_network_size_without_pixels_is_refused(size):
+@pytest.mark.parametrize('resize', RESIZES)
+def test_a_network_size_without_pixels_is_refused(size, resize):
     with pytest.raises(ValueError, match='network size'):
-        letterbox(np.zeros((4, 4, 3), np.uint8), size)
+        preprocess(np.zeros((4, 4, 3), np.uint8), size, resize)

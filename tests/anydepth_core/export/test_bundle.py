@@ -6,17 +6,20 @@ import hashlib
 import numpy as np
 import onnx
 import pytest
-import yaml
 
 from anydepth_core.depth import DepthConfig, DepthSpace, OperatingPoint
 from anydepth_core.export import bundle as bundle_module
 from anydepth_core.export.bundle import default_bundle_path, load_bundle
+from tests.anydepth_core.support.bundle_files import refusal, replace_file
 from tests.anydepth_core.support.toy_bundle import (
     CLASS_NAMES,
+    DETR_LADDER,
+    DETR_SPACE,
     LADDER,
     SPACE,
     toy_master,
     write_toy_bundle,
+    write_toy_detr_bundle,
 )
 
 
@@ -25,27 +28,9 @@ def bundle(tmp_path):
     return write_toy_bundle(tmp_path / 'toy')
 
 
-def edit(bundle, change):
-    """Change the parsed bundle.yaml in place and write it back."""
-    path = bundle.path / 'bundle.yaml'
-    value = yaml.safe_load(path.read_text())
-    change(value)
-    path.write_text(yaml.safe_dump(value))
-
-
-def refusal(bundle):
-    """The sentence with which the bundle is refused."""
-    with pytest.raises(ValueError) as caught:
-        load_bundle(bundle.path)
-    assert '\n' not in str(caught.value)
-    assert str(bundle.path) in str(caught.value)
-    return str(caught.value)
-
-
-def replace_file(bundle, name, content):
-    """Put a file with a matching hash into the bundle."""
-    (bundle.path / name).write_bytes(content)
-    edit(bundle, lambda value: value['files'].update({name: hashlib.sha256(content).hexdigest()}))
+@pytest.fixture
+def detr_bundle(tmp_path):
+    return write_toy_detr_bundle(tmp_path / 'detr')
 
 
 def test_what_is_written_is_read_back(bundle):
@@ -57,6 +42,13 @@ def test_what_is_written_is_read_back(bundle):
     assert loaded.ladder.points == LADDER
     assert loaded.metadata == {'licence': 'Apache-2.0'}
     assert loaded.master_path.read_bytes() == toy_master().SerializeToString()
+
+
+def test_resize_suppression_and_decoder_are_read_back(detr_bundle):
+    loaded = load_bundle(detr_bundle.path)
+    assert loaded == detr_bundle
+    assert (loaded.resize, loaded.suppression) == ('stretch', 'none')
+    assert loaded.space == DETR_SPACE and loaded.ladder.points == DETR_LADDER
 
 
 def test_depths_and_class_names_survive_yaml(tmp_path):
@@ -100,6 +92,9 @@ def test_a_bundle_that_would_be_wrong_is_not_written(bundle):
         {'image_size': (100, 96)},
         {'space': DepthSpace(('c2', 'c4', 'p4'), 2)},
         {'metadata': {'when': object()}},
+        {'resize': 'crop'},
+        {'suppression': 'soft'},
+        {'space': DETR_SPACE, 'ladder': DETR_LADDER},
     ):
         with pytest.raises(ValueError):
             write_toy_bundle(bundle.path, **wrong)
@@ -146,126 +141,6 @@ def test_what_is_no_directory_is_no_bundle(tmp_path):
             load_bundle(path)
 
 
-@pytest.mark.parametrize(
-    'text',
-    ['', 'just text', '[1, 2]', 'format: [', '\x00', 'a: b: c', '{1: 2}', '!!python/object:x {}'],
-)
-def test_a_corrupted_yaml_is_refused_in_one_sentence(bundle, text):
-    (bundle.path / 'bundle.yaml').write_text(text)
-    assert 'bundle.yaml' in refusal(bundle)
-
-
-def test_a_yaml_that_is_not_utf8_is_refused(bundle):
-    (bundle.path / 'bundle.yaml').write_bytes(b'format: \xff\xfe')
-    assert 'bundle.yaml' in refusal(bundle)
-
-
-FIELDS = [
-    'model',
-    'classes',
-    'image_size',
-    'preprocessing',
-    'ladder',
-    'files',
-    'metadata',
-    'format',
-]
-
-
-@pytest.mark.parametrize('field', FIELDS)
-def test_a_missing_field_is_named(bundle, field):
-    edit(bundle, lambda value: value.pop(field))
-    assert f"'{field}' is missing" in refusal(bundle)
-
-
-@pytest.mark.parametrize(
-    'field', ['name', 'variant', 'stages', 'backbone_stages', 'decoder_layers']
-)
-def test_a_missing_model_field_is_named(bundle, field):
-    edit(bundle, lambda value: value['model'].pop(field))
-    assert f"'{field}' is missing in model" in refusal(bundle)
-
-
-def test_unknown_fields_are_named_with_the_allowed_ones(bundle):
-    edit(bundle, lambda value: value.update(colour='red'))
-    sentence = refusal(bundle)
-    assert "'colour'" in sentence and 'image_size' in sentence
-
-
-def test_an_unknown_field_of_a_ladder_level_is_named(bundle):
-    edit(bundle, lambda value: value['ladder'][1].update(speed=1))
-    sentence = refusal(bundle)
-    assert "'speed'" in sentence and 'ladder[1]' in sentence
-
-
-def test_a_newer_format_asks_for_an_update(bundle):
-    edit(bundle, lambda value: value.update(format=2, brand_new=True))
-    assert 'update anydepth' in refusal(bundle)
-
-
-@pytest.mark.parametrize(
-    ('change', 'words'),
-    [
-        (lambda v: v.update(format='one'), "'format' is 'one'"),
-        (lambda v: v.update(format=True), "'format' is True"),
-        (lambda v: v.update(image_size=[100, 96]), 'image_size [100, 96]'),
-        (lambda v: v.update(image_size=96), 'image_size 96'),
-        (lambda v: v.update(image_size=[96.0, 96.0]), 'image_size [96.0, 96.0]'),
-        (lambda v: v.update(classes=None), "'classes' is None"),
-        (lambda v: v.update(classes='other.txt'), "'files' does not list 'other.txt'"),
-        (lambda v: v.update(metadata=[]), "'metadata' is []"),
-        (lambda v: v['preprocessing'].update(pad=0), "'preprocessing'"),
-        (lambda v: v.update(model='n'), "'model' is 'n'"),
-        (lambda v: v['model'].update(stages=[]), "'model.stages' is []"),
-        (lambda v: v['model'].update(backbone_stages=4), "'model.backbone_stages' is 4"),
-        (lambda v: v['model'].update(decoder_layers=0), "'model.decoder_layers' is 0"),
-        (lambda v: v['model'].update(name=''), "'model.name' is ''"),
-        (lambda v: v.update(ladder=[]), 'ladder is empty'),
-        (lambda v: v.update(ladder='full'), "'ladder' is 'full'"),
-        (lambda v: v['ladder'][0].update(depth='1111'), "'ladder[0].depth'"),
-        (lambda v: v['ladder'][0].update(depth=11), "'ladder[0].depth'"),
-        (lambda v: v['ladder'][0].update(image_size=[64]), 'ladder[0].image_size [64]'),
-        (
-            lambda v: v['ladder'][0].update(metrics={'AP': 'high'}),
-            "'ladder[0].metrics.AP' is 'high'",
-        ),
-        (
-            lambda v: v['ladder'][0].update(metrics={'AP': float('nan')}),
-            "'ladder[0].metrics.AP' is nan",
-        ),
-        (lambda v: v['files'].update({'../x': 'a' * 64}), "lists '../x'"),
-        (lambda v: v['files'].update({'labels.txt': 'abc'}), "'files.labels.txt' is 'abc'"),
-        (lambda v: v['files'].pop('master.onnx'), "does not list 'master.onnx'"),
-    ],
-)
-def test_a_wrong_value_is_named_with_its_field(bundle, change, words):
-    edit(bundle, change)
-    assert words in refusal(bundle)
-
-
-@pytest.mark.parametrize(
-    'reorder',
-    [
-        lambda ladder: ladder.reverse(),
-        lambda ladder: ladder.insert(0, ladder[2]),
-        lambda ladder: ladder.append(ladder[2]),
-        lambda ladder: [
-            point['metrics'].update(multiply_adds=cost) for point, cost in zip(ladder, (2, 1, 3))
-        ],
-    ],
-)
-def test_a_ladder_that_is_not_cheapest_first_is_refused(bundle, reorder):
-    edit(bundle, lambda value: reorder(value['ladder']))
-    assert 'cheapest first' in refusal(bundle)
-
-
-def test_depths_that_do_not_contain_each_other_may_come_in_any_order(tmp_path):
-    one, two = DepthConfig((True, False, False)), DepthConfig((False, True, True))
-    for depths in ((one, two), (two, one)):
-        points = [OperatingPoint(depth, (64, 64)) for depth in depths]
-        assert len(write_toy_bundle(tmp_path / 'b', ladder=points).ladder) == 2
-
-
 def test_labels_have_one_name_a_line(bundle):
     replace_file(bundle, 'labels.txt', b'red\r\ngreen\r\nblue\r\n')
     assert load_bundle(bundle.path).class_names == CLASS_NAMES
@@ -310,6 +185,27 @@ def test_a_master_that_states_something_else_is_refused(bundle, fact):
     model.metadata_props.remove(entry)
     replace_file(bundle, 'master.onnx', model.SerializeToString())
     assert f'expected {fact} ' in refusal(bundle)
+
+
+def test_a_master_with_a_decoder_must_take_its_layers_and_others_must_not(bundle, detr_bundle):
+    model = toy_master(DETR_SPACE)
+    model.graph.input.pop()
+    replace_file(detr_bundle, 'master.onnx', model.SerializeToString())
+    expected = 'expected decoder_layers, depth_mask, images, found depth_mask, images'
+    assert expected in refusal(detr_bundle)
+    model = toy_master()
+    model.graph.input.append(toy_master(DETR_SPACE).graph.input[2])
+    replace_file(bundle, 'master.onnx', model.SerializeToString())
+    assert 'found decoder_layers, depth_mask, images' in refusal(bundle)
+
+
+@pytest.mark.parametrize('fact', ['decoder_layers', 'max_decoder_layers'])
+def test_a_master_with_another_decoder_is_refused(detr_bundle, fact):
+    model = toy_master(DETR_SPACE)
+    next(e for e in model.metadata_props if e.key == f'anydepth.{fact}').value = '2'
+    replace_file(detr_bundle, 'master.onnx', model.SerializeToString())
+    wanted = {'decoder_layers': 3, 'max_decoder_layers': 4}[fact]
+    assert f'expected {fact} {wanted}, found 2' in refusal(detr_bundle)
 
 
 def test_another_onnx_is_no_master(bundle):

@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from anydepth_core.data.preprocess import fit
+from anydepth_core.data.preprocess import fill, fit
 from anydepth_core.models.postprocess import (
     EVALUATION,
     non_maximum_suppression,
     postprocess,
     PostprocessSettings,
+    SUPPRESSIONS,
 )
 
 SQUARE = fit((320, 320), (320, 320))
@@ -103,11 +104,58 @@ def test_postprocess_equals_the_plain_reference(multi_label):
     np.testing.assert_allclose(found.scores, [-pairs[index][0] for index in kept])
 
 
-def test_nothing_above_the_confidence_gives_empty_detections_of_the_right_types():
+@pytest.mark.parametrize('multi_label', [False, True])
+def test_without_suppression_the_best_are_kept_whatever_they_overlap(multi_label):
+    boxes, scores = random_output(np.random.default_rng(4), anchors=40, classes=7, side=20)
+    limits = PostprocessSettings(
+        confidence=0.2, iou=0.0, max_detections=25, multi_label=multi_label
+    )
+    found = postprocess(boxes, scores, SQUARE, limits, 'none')
+    pairs = [
+        (scores[label, anchor], label, anchor)
+        for anchor in range(40)
+        for label in (range(7) if multi_label else [scores[:, anchor].argmax()])
+    ]
+    best = sorted(pairs, reverse=True)[:25]
+    assert len(found) == 25 > len(postprocess(boxes, scores, SQUARE, limits))
+    np.testing.assert_array_equal(found.scores, [score for score, _, _ in best])
+    assert found.labels.tolist() == [label for _, label, _ in best]
+    cx, cy, width, height = boxes[:, [anchor for _, _, anchor in best]]
+    corners = np.stack((cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2), axis=1)
+    np.testing.assert_allclose(found.boxes_xyxy_px, corners.clip(0, 320))
+
+
+def test_two_boxes_on_one_object_are_one_detection_or_two():
+    boxes, scores = one_object()
+    scores[1, 7] = 0.8
+    assert len(postprocess(boxes, scores, SQUARE)) == 1
+    assert len(postprocess(boxes, scores, SQUARE, suppression='none')) == 2
+
+
+def test_evaluation_without_suppression_keeps_the_best_300_of_all_queries_and_classes():
+    rng = np.random.default_rng(5)
+    boxes = np.full((4, 300), 100, np.float32)
+    scores = rng.uniform(0, 1e-4, (80, 300)).astype(np.float32)
+    found = postprocess(boxes, scores, SQUARE, EVALUATION['none'], 'none')
+    np.testing.assert_array_equal(found.scores, np.sort(scores, axis=None)[::-1][:300])
+    assert len(postprocess(boxes, scores, SQUARE, EVALUATION['class_nms'])) == 0
+
+
+def test_boxes_of_a_stretched_image_are_mapped_back_side_by_side():
+    found = postprocess(*one_object(), fill((100, 200), (320, 320)), suppression='none')
+    np.testing.assert_allclose(found.boxes_xyxy_px, [[87.5, 28.125, 112.5, 34.375]])
+
+
+def test_an_unknown_suppression_is_refused_with_those_that_exist():
+    with pytest.raises(ValueError, match="suppression 'soft'.*class_nms or none"):
+        postprocess(*one_object(), SQUARE, suppression='soft')
+
+
+@pytest.mark.parametrize('suppression', SUPPRESSIONS)
+def test_nothing_above_the_confidence_gives_empty_detections_of_the_right_types(suppression):
     for anchors in (0, 10):
-        found = postprocess(
-            np.ones((4, anchors), np.float32), np.full((3, anchors), 0.2, np.float32), SQUARE
-        )
+        boxes, scores = np.ones((4, anchors), np.float32), np.full((3, anchors), 0.2, np.float32)
+        found = postprocess(boxes, scores, SQUARE, suppression=suppression)
         assert len(found) == 0
         assert found.boxes_xyxy_px.shape == (0, 4) and found.labels.shape == (0,)
         dtypes = (found.boxes_xyxy_px.dtype, found.scores.dtype, found.labels.dtype)
@@ -145,17 +193,22 @@ def test_an_anchor_counts_for_several_classes_in_evaluation_only():
     boxes, scores = one_object()
     scores[2, 3] = 0.6
     assert postprocess(boxes, scores, SQUARE).labels.tolist() == [1]
-    assert postprocess(boxes, scores, SQUARE, EVALUATION).labels.tolist()[:2] == [1, 2]
+    assert postprocess(boxes, scores, SQUARE, EVALUATION['class_nms']).labels.tolist()[:2] == [
+        1,
+        2,
+    ]
 
 
-def test_boxes_outside_the_image_and_without_area_are_dropped():
+@pytest.mark.parametrize('suppression', SUPPRESSIONS)
+def test_boxes_outside_the_image_and_without_area_are_dropped(suppression):
     boxes, scores = one_object(anchors=5)
     scores[0] = [0.9, 0.8, 0.7, 0.6, 0.5]
     boxes[:, 0] = (-100, 100, 20, 20)
     boxes[:, 1] = (160, 400, 20, 20)
     boxes[:, 2] = (160, 160, 0, 20)
     boxes[:, 3] = (160, 160, 20, -5)
-    found = postprocess(boxes, scores, SQUARE)
+    best = PostprocessSettings(max_detections=1)
+    found = postprocess(boxes, scores, SQUARE, best, suppression)
     np.testing.assert_allclose(found.scores, [0.5])
 
 
@@ -165,8 +218,9 @@ def test_boxes_in_the_padding_are_dropped():
     assert len(postprocess(boxes, scores, fit((100, 200), (320, 320)))) == 0
 
 
+@pytest.mark.parametrize('suppression', SUPPRESSIONS)
 @pytest.mark.parametrize('bad', [np.nan, np.inf, -np.inf])
-def test_values_that_are_not_finite_are_dropped_and_hide_nothing(bad):
+def test_values_that_are_not_finite_are_dropped_and_hide_nothing(bad, suppression):
     boxes, scores = one_object()
     boxes, scores = np.repeat(boxes, 2, axis=1), np.repeat(scores, 2, axis=1)
     for row in range(4):
@@ -175,8 +229,10 @@ def test_values_that_are_not_finite_are_dropped_and_hide_nothing(bad):
     scores[1, 15] = bad
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        found = postprocess(boxes, scores, SQUARE)
-    np.testing.assert_allclose(found.scores, [0.9])
+        # the two good copies of the object are one detection, and the best two without suppression
+        best = PostprocessSettings(max_detections=2)
+        found = postprocess(boxes, scores, SQUARE, best, suppression)
+    np.testing.assert_allclose(found.scores, [0.9] * {'class_nms': 1, 'none': 2}[suppression])
 
 
 def test_the_best_are_kept_when_there_are_too_many():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+import itertools
 import threading
 
 import numpy as np
@@ -10,7 +11,14 @@ import pytest
 from anydepth_core.data.preprocess import preprocess
 from anydepth_core.depth import DepthConfig, OperatingPoint
 from anydepth_core.runtime.onnx_runtime import OnnxRuntime
-from tests.anydepth_core.support.toy_bundle import picture, SPACE, toy_master, write_toy_bundle
+from tests.anydepth_core.support.toy_bundle import (
+    DETR_SPACE,
+    picture,
+    SPACE,
+    toy_master,
+    write_toy_bundle,
+    write_toy_detr_bundle,
+)
 
 IMAGES = preprocess(picture((1, 2, 0), (0, 0, 2)), (96, 96))[0]
 POINTS = [OperatingPoint(depth, (96, 96)) for depth in SPACE.all()]
@@ -40,6 +48,26 @@ def test_every_depth_gives_the_outputs_of_the_master(runtime, expected):
         np.testing.assert_allclose(found[0], boxes[0], atol=1e-4)
         np.testing.assert_allclose(found[1], scores[0], atol=1e-5)
     assert len({float(scores.max()) for _, scores in expected}) > 3
+
+
+def test_every_number_of_decoder_layers_gives_the_outputs_of_the_master(tmp_path):
+    runtime = OnnxRuntime(write_toy_detr_bundle(tmp_path / 'detr'), threads=1)
+    session = onnxruntime.InferenceSession(toy_master(DETR_SPACE).SerializeToString())
+    best = []
+    for flags, layers in itertools.product(
+        (DETR_SPACE.full.stages, DETR_SPACE.base.stages), (1, 2, 3, 4)
+    ):
+        feed = {
+            'images': IMAGES,
+            'depth_mask': np.array(flags),
+            'decoder_layers': np.array(layers, np.int64),
+        }
+        boxes, scores = session.run(['boxes', 'scores'], feed)
+        found = runtime.run(IMAGES, OperatingPoint(DepthConfig(flags, layers), (96, 96)))
+        np.testing.assert_allclose(found[0], boxes[0], atol=1e-4)
+        np.testing.assert_allclose(found[1], scores[0], atol=1e-6)
+        best.append(float(scores.max()))
+    assert len(set(best)) == 8
 
 
 def test_every_size_that_is_a_multiple_of_32_can_be_served(runtime):

@@ -8,12 +8,26 @@ import pytest
 from anydepth_core.depth import DepthConfig, OperatingPoint
 from anydepth_core.models.postprocess import PostprocessSettings
 from anydepth_core.runtime.pipeline import load_pipeline
-from tests.anydepth_core.support.toy_bundle import LADDER, picture, SPACE, write_toy_bundle
+from tests.anydepth_core.support.toy_bundle import (
+    DETR_LADDER,
+    DETR_SPACE,
+    LADDER,
+    picture,
+    SPACE,
+    write_toy_bundle,
+    write_toy_detr_bundle,
+)
 
 
 @pytest.fixture(scope='module')
 def pipeline(tmp_path_factory):
     bundle = write_toy_bundle(tmp_path_factory.mktemp('pipeline') / 'toy')
+    return load_pipeline(bundle.path, threads=1)
+
+
+@pytest.fixture(scope='module')
+def detr(tmp_path_factory):
+    bundle = write_toy_detr_bundle(tmp_path_factory.mktemp('pipeline') / 'detr')
     return load_pipeline(bundle.path, threads=1)
 
 
@@ -127,3 +141,35 @@ def test_prepare_makes_a_depth_ready(tmp_path):
     pipeline.close()
     with pytest.raises(RuntimeError, match='closed'):
         pipeline(picture())
+
+
+def test_a_bundle_that_stretches_maps_boxes_back_with_two_scales(pipeline, detr):
+    image = np.zeros((480, 960, 3), np.uint8)
+    image[160:320, 320:640, 1] = 255
+    detections, _ = detr(image)
+    assert detections.labels.tolist() == [1]
+    np.testing.assert_allclose(detections.boxes_xyxy_px, [[240, 120, 720, 360]], atol=1e-3)
+
+
+def test_a_bundle_without_suppression_keeps_boxes_that_overlap(pipeline, detr):
+    image, strict = picture((1, 0, 0), (1, 1, 0)), PostprocessSettings(iou=0.0)
+    assert len(pipeline(image, settings=strict)[0]) == 1
+    assert len(detr(image, settings=strict)[0]) == 2
+    best = PostprocessSettings(iou=0.0, max_detections=1)
+    assert len(detr(image, settings=best)[0]) == 1
+
+
+def test_decoder_layers_are_part_of_the_depth(detr):
+    image = picture((1, 1, 1))
+    depths = ('0000-0d1', 'base', '0000-0', '0000-0d4')
+    scores = [float(detr(image, depth)[0].scores[0]) for depth in depths]
+    assert scores == sorted(scores) and len(set(scores)) == 4
+    assert detr.resolve('0000-0').depth.decoder_layers == 3
+    assert detr.resolve('base') == DETR_LADDER[1] and detr.resolve(2) == DETR_LADDER[2]
+    assert detr.bundle.space.format(DETR_SPACE.full) == '1111-1d3'
+
+
+@pytest.mark.parametrize('depth', ['0000-0d5', '0000-0d0', '0000-0d', '0000', '0000d2'])
+def test_a_wrong_number_of_decoder_layers_is_refused_with_the_legal_ones(detr, depth):
+    with pytest.raises(ValueError, match='1 to 4 decoder layers'):
+        detr(picture(), depth)

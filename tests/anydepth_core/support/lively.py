@@ -9,10 +9,12 @@ from anydepth_core import build_detector
 from anydepth_core.models.detector import Detector
 
 
-def lively_detector(variant: str = 'orig', num_classes: int = 5) -> Detector:
-    """Return an n detector with outputs of ordinary size, unlike one with fresh weights."""
+def lively_detector(
+    variant: str = 'orig', num_classes: int = 5, name: str = 'anydepth_yolov12n'
+) -> Detector:
+    """Return a YOLOv12 with outputs of ordinary size, unlike one with fresh weights."""
     torch.manual_seed(0)
-    detector: Detector = build_detector('anydepth_yolov12n', variant, num_classes)
+    detector: Detector = build_detector(name, variant, num_classes)
     for module in detector.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)

@@ -2,7 +2,8 @@
 
 Each 32x32 cell of the network input is one anchor with a 48x48 box around the centre of the cell.
 A cell that is purely red, green or blue is an object of that class. Refinements raise the scores,
-base norms lower them.
+base norms lower them. A depth space with a decoder gives the toy one, as RT-DETR has: every layer
+raises the scores.
 """
 
 from __future__ import annotations
@@ -26,6 +27,14 @@ LADDER = (
     OperatingPoint(SPACE.base, IMAGE_SIZE, (('AP', 0.3),)),
     OperatingPoint(SPACE.full, IMAGE_SIZE, (('AP', 0.4),)),
 )
+DETR_SPACE = DepthSpace(
+    ('c2', 'c3', 'c4', 'c5', 'neck'), 4, decoder_layers=3, max_decoder_layers=4
+)
+DETR_LADDER = (
+    OperatingPoint(DETR_SPACE.base, (64, 64), (('AP', 0.2),)),
+    OperatingPoint(DETR_SPACE.base, IMAGE_SIZE, (('AP', 0.3),)),
+    OperatingPoint(DETR_SPACE.full, IMAGE_SIZE, (('AP', 0.4),)),
+)
 
 
 def write_toy_bundle(directory: Path, **changes: Any) -> Bundle:
@@ -43,6 +52,18 @@ def write_toy_bundle(directory: Path, **changes: Any) -> Bundle:
         'metadata': {'licence': 'Apache-2.0'},
     }
     return write_bundle(directory, **{**arguments, **changes})
+
+
+def write_toy_detr_bundle(directory: Path, **changes: Any) -> Bundle:
+    """Write a bundle of the toy with what RT-DETR needs: decoder, stretch, no suppression."""
+    arguments = {
+        'master': toy_master(DETR_SPACE),
+        'space': DETR_SPACE,
+        'ladder': DETR_LADDER,
+        'resize': 'stretch',
+        'suppression': 'none',
+    }
+    return write_toy_bundle(directory, **{**arguments, **changes})
 
 
 def picture(*cells: tuple[int, int, int], size: tuple[int, int] = (96, 96)) -> np.ndarray:
@@ -74,16 +95,11 @@ def toy_master(space: DepthSpace = SPACE) -> onnx.ModelProto:
                 else_branch=_base_branch(name),
             ),
         ]
-    head_nodes, head_weights = _head(f'/x{len(space.stages)}')
+    head_nodes, head_weights = _head(f'/x{len(space.stages)}', space.most_decoder_layers or 1)
     graph = helper.make_graph(
         nodes + head_nodes,
         'toy',
-        [
-            helper.make_tensor_value_info(
-                'images', TensorProto.FLOAT, ['batch', 3, 'height', 'width']
-            ),
-            helper.make_tensor_value_info('depth_mask', TensorProto.BOOL, [len(space.stages)]),
-        ],
+        _inputs(space),
         [
             helper.make_tensor_value_info('boxes', TensorProto.FLOAT, ['batch', 4, 'anchors']),
             helper.make_tensor_value_info('scores', TensorProto.FLOAT, ['batch', 3, 'anchors']),
@@ -101,10 +117,21 @@ def toy_master(space: DepthSpace = SPACE) -> onnx.ModelProto:
             'stages': list(space.stages),
             'backbone_stages': space.backbone_stages,
             'decoder_layers': space.decoder_layers,
+            'max_decoder_layers': space.max_decoder_layers,
         },
     )
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _inputs(space: DepthSpace) -> list[onnx.ValueInfoProto]:
+    kinds: dict[str, tuple[int, list[int | str]]] = {
+        'images': (TensorProto.FLOAT, ['batch', 3, 'height', 'width']),
+        'depth_mask': (TensorProto.BOOL, [len(space.stages)]),
+    }
+    if space.decoder_layers is not None:
+        kinds['decoder_layers'] = (TensorProto.INT64, [])
+    return [helper.make_tensor_value_info(name, *kind) for name, kind in kinds.items()]
 
 
 def _full_branch(name: str) -> onnx.GraphProto:
@@ -145,9 +172,34 @@ def _norm_weights(name: str, norm: str, bias: float) -> list[onnx.TensorProto]:
     return [_weight(f'{name}.{norm}.{part}', np.full(3, value)) for part, value in values.items()]
 
 
-def _head(features: str) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+def _decoder(layers: int) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """Each layer after the first adds to the logits, if so many are asked for."""
+    nodes, weights = [], [_weight('/decoder/gain', np.array(0.3))]
+    for layer in range(2, layers + 1):
+        name, before = f'/decoder/{layer}', f'/logits/{layer - 1}'
+        weights.append(_weight(f'{name}/number', np.array(layer), np.int64))
+        more = _node('Add', [before, '/decoder/gain'], [f'{name}/full/out'])
+        same = _node('Identity', [before], [f'{name}/base/out'])
+        nodes += [
+            _node('GreaterOrEqual', ['decoder_layers', f'{name}/number'], [f'{name}/flag']),
+            _node(
+                'If',
+                [f'{name}/flag'],
+                [f'/logits/{layer}'],
+                then_branch=_branch(f'decoder/{layer}', 'full', [more], []),
+                else_branch=_branch(f'decoder/{layer}', 'base', [same], []),
+            ),
+        ]
+    return nodes, weights if layers > 1 else []
+
+
+def _head(
+    features: str, decoder_layers: int
+) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     """Scores from the colour of each cell, boxes from its place."""
+    decoder_nodes, decoder_weights = _decoder(decoder_layers)
     weights = [
+        *decoder_weights,
         _weight('head.weight', (12 * np.eye(3) - 6)[..., None, None]),
         _weight('head.bias', np.full(3, -3.0)),
         _weight('/three', np.array([0, 3, -1]), np.int64),
@@ -162,8 +214,9 @@ def _head(features: str) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
         *(_weight(f'/{key}', np.array(value)) for key, value in (('stride', 32), ('side', 48))),
     ]
     nodes = [
-        _node('Conv', [features, 'head.weight', 'head.bias'], ['/logits']),
-        _node('Sigmoid', ['/logits'], ['/sigmoid']),
+        _node('Conv', [features, 'head.weight', 'head.bias'], ['/logits/1']),
+        *decoder_nodes,
+        _node('Sigmoid', [f'/logits/{decoder_layers}'], ['/sigmoid']),
         _node('Reshape', ['/sigmoid', '/three'], ['scores']),
         _node('Conv', [features, '/first'], ['/plane']),
         _node('Mul', ['/plane', '/zero'], ['/zeros']),
