@@ -48,7 +48,7 @@ setup(
     ],
     extras_require={
         'demo': ['matplotlib'],
-        'train': ['torch>=2.11', 'safetensors', 'dacite', 'faster-coco-eval', 'tqdm'],
+        'train': ['torch>=2.11', 'safetensors', 'dacite', 'scipy', 'faster-coco-eval', 'tqdm'],
     },
     python_requires='>=3.10',
     zip_safe=False,

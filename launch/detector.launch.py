@@ -26,7 +26,8 @@ def arguments():
         (
             'depth',
             '',
-            "ladder level, 'full', 'base' or bits like 1111-0011; empty: as in params_file",
+            "ladder level, 'full', 'base' or bits like 1111-0011 (RT-DETR: 1111-0d4); "
+            'empty: as in params_file',
         ),
         (
             'autostart',

@@ -1,4 +1,4 @@
-"""Convolution with one norm, or with the two norms of an essential block."""
+"""Convolution with one norm or the two of an essential block, or fused with one of them."""
 
 from __future__ import annotations
 
@@ -70,6 +70,18 @@ class ConvNorm(nn.Module):
             return self.activation(self.norm(self.conv(x)))
         return self.activation(self.norm_base(self._conv_at_base(x)))
 
+    def folded(self, full: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return weight and bias, in float64, of the convolution that this is at one depth."""
+        if full or self.norm_base is None:
+            return fold_norm(self.conv.weight, self.norm)
+        if self.conv_base is not None:
+            return fold_norm(self.conv_base.weight, self.norm_base)
+        return fold_norm(self.conv.weight[:, : self.base_in_channels], self.norm_base)
+
+    def fused(self, full: bool) -> FusedConv:
+        """Return this at one depth; see ``nn/fuse.py``."""
+        return FusedConv(*self.folded(full), like=self.conv, activation=self.activation)
+
     def _conv_at_base(self, x: torch.Tensor) -> torch.Tensor:
         if self.conv_base is not None:
             return self.conv_base(x)
@@ -77,3 +89,53 @@ class ConvNorm(nn.Module):
             return self.conv(x)
         weight = self.conv.weight[:, : self.base_in_channels]
         return F.conv2d(x, weight, None, self.conv.stride, self.conv.padding)
+
+
+class FusedConv(nn.Module):
+    """Convolution with bias, then activation: what others become at one depth.
+
+    Args:
+        weight: (out_channels, in_channels / groups, kernel, kernel).
+        bias: (out_channels,).
+        like: has the stride, padding, groups and number format of the convolution.
+        activation: the activation.
+    """
+
+    def __init__(
+        self, weight: torch.Tensor, bias: torch.Tensor, like: nn.Conv2d, activation: nn.Module
+    ) -> None:
+        super().__init__()
+        out_channels, group_channels, kernel, _ = weight.shape
+        self.conv = nn.Conv2d(
+            group_channels * like.groups,
+            out_channels,
+            kernel,
+            like.stride,  # type: ignore[arg-type]
+            like.padding,  # type: ignore[arg-type]
+            groups=like.groups,
+            device='meta',  # the values follow
+        )
+        self.conv.weight = nn.Parameter(weight.to(like.weight.dtype))
+        self.conv.bias = nn.Parameter(bias.to(like.weight.dtype))
+        self.activation = activation
+
+    def forward(self, x: torch.Tensor, full: bool = True) -> torch.Tensor:
+        """Map (B, in_channels, H, W) to (B, out_channels, H / stride, W / stride)."""
+        return self.activation(self.conv(x))
+
+
+def fold_norm(weight: torch.Tensor, *norms: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """Fold a batch norm into the convolution without bias before it.
+
+    Args:
+        weight: (out_channels, ...) of the convolution.
+        norms: the norm, of any class with the usual tensors; where several are given, each
+            tensor is taken from the last that has it.
+
+    Returns:
+        weight (out_channels, ...) and bias (out_channels,) in float64.
+    """
+    stored = {name: x.double() for norm in norms for name, x in norm.state_dict().items()}
+    factor = stored['weight'] * (stored['running_var'] + norms[-1].eps).rsqrt()
+    bias = stored['bias'] - stored['running_mean'] * factor
+    return weight.detach().double() * factor.view(-1, *(1,) * (weight.ndim - 1)), bias

@@ -53,3 +53,9 @@ class Stage(nn.Module):
     def forward(self, x: torch.Tensor, full: bool) -> torch.Tensor:
         """Return the output of the last block that runs."""
         return self.run_blocks(x, full)[-1]
+
+    def fused(self, full: bool) -> Stage:
+        """Drop the refinement where it does not run; see ``nn/fuse.py``."""
+        if not full:
+            self.refinement = nn.ModuleList()
+        return self

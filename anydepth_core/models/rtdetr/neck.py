@@ -38,6 +38,14 @@ class EncoderLayer(nn.Module):
         x = norm1(x + self.self_attn(x, position))
         return norm2(x + self.linear2(F.gelu(self.linear1(x))))
 
+    def fused(self, full: bool) -> EncoderLayer:
+        """Drop the norms of the other depth; see ``nn/fuse.py``."""
+        if full:
+            del self.norm1_base, self.norm2_base
+        else:
+            del self.norm1, self.norm2
+        return self
+
 
 class Neck(nn.Module):
     """Hybrid encoder; one depth bit rules all four CSP blocks.

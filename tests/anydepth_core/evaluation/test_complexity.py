@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import onnx
 from onnx import helper, TensorProto
 import pytest
+import torch
 
 from anydepth_core import build_detector
+from anydepth_core.depth import DepthConfig
 from anydepth_core.evaluation.complexity import multiply_adds
+from anydepth_core.evaluation.counting import count_multiply_adds, count_parameters
 from anydepth_core.export.onnx_export import build_master
 from anydepth_core.export.specialise import specialise
+from anydepth_core.nn.fuse import fuse
 
 FULL, BASE = (True,) * 8, (False,) * 8
 
@@ -57,6 +63,22 @@ def test_each_refinement_saves_what_is_known(masters: dict[str, onnx.ModelProto]
     savings = [full - total(tuple(index != stage for index in range(8))) for stage in range(8)]
     expected = [0.085, 0.085, 0.287, 0.202, 0.085, 0.085, 0.085, 0.085]
     assert savings == pytest.approx(expected, abs=0.5e-3)
+
+
+def test_a_graph_has_the_convolutions_of_the_fused_detector(
+    masters: dict[str, onnx.ModelProto],
+) -> None:
+    with torch.device('meta'):
+        detector = build_detector('anydepth_yolov12n')
+    depth = DepthConfig(tuple(bit == '1' for bit in '10100101'))
+    graph = specialise(masters['orig'], depth.stages, (320, 320))
+    assert multiply_adds(graph)['conv'] == count_multiply_adds(detector, depth, (320, 320))['conv']
+    used = {name for node in graph.graph.node if node.op_type == 'Conv' for name in node.input}
+    in_graph = sum(math.prod(t.dims) for t in graph.graph.initializer if t.name in used)
+    not_convolved = ('gamma', 'dfl.conv.weight')
+    named = fuse(detector, depth).named_parameters()
+    elsewhere = sum(weight.numel() for name, weight in named if name.endswith(not_convolved))
+    assert count_parameters(detector, depth) - elsewhere == in_graph
 
 
 def products(*shape: int | str) -> onnx.ModelProto:
