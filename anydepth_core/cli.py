@@ -9,7 +9,7 @@ import sys
 
 from anydepth_core.version import __version__
 
-COMMANDS = ('train', 'evaluate', 'export', 'benchmark', 'detect')
+COMMANDS = ('train', 'evaluate', 'convert', 'export', 'benchmark', 'detect', 'complexity')
 """Modules of ``anydepth_core.commands``; each has ``HELP``, ``add_arguments`` and ``run``."""
 
 

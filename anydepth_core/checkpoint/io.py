@@ -61,6 +61,15 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     return read_tensors(path, tensors=False)[1]
 
 
+def is_checkpoint(path: str | Path) -> bool:
+    """Whether a file is a safetensors file that this project wrote."""
+    try:
+        with safe_open(str(path), framework='pt') as file:
+            return 'anydepth' in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
 def load_checkpoint(path: str | Path) -> Detector:
     """Build the detector of a checkpoint and load its weights; the detector is in evaluation mode.
 
@@ -102,7 +111,8 @@ def read_tensors(
     try:
         with safe_open(str(path), framework='pt') as file:
             metadata = json.loads((file.metadata() or {}).get('anydepth', '{}'))
-            loaded = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 if tensors else {}
+            keys = list(file.keys()) if tensors else []
+            loaded = {key: file.get_tensor(key) for key in keys}
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
         raise ValueError(f'{path} is no readable safetensors file: {error}') from None
     if metadata.get('format') != expected_format:

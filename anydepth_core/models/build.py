@@ -6,11 +6,14 @@ from collections.abc import Callable
 from functools import partial
 
 from anydepth_core.models.detector import Detector
-from anydepth_core.models.yolov12.layout import SCALES
+from anydepth_core.models.rtdetr.layout import LAYOUTS as RTDETR_LAYOUTS
+from anydepth_core.models.rtdetr.model import AnyDepthRTDETR
+from anydepth_core.models.yolov12.layout import LAYOUTS as YOLOV12_LAYOUTS
 from anydepth_core.models.yolov12.model import AnyDepthYOLOv12
 
 BUILDERS: dict[str, Callable[..., Detector]] = {
-    f'anydepth_yolov12{scale}': partial(AnyDepthYOLOv12, scale) for scale in SCALES
+    **{name: partial(AnyDepthYOLOv12, name) for name in YOLOV12_LAYOUTS},
+    **{name: partial(AnyDepthRTDETR, name, layout) for name, layout in RTDETR_LAYOUTS.items()},
 }
 
 

@@ -26,7 +26,12 @@ class Backbone(nn.Module):
             use_c3k=layout.c3k_everywhere,
             keep_repeats=layout.keep_repeats,
         )
-        area = partial(A2C2f, repeats=layout.repeats(4), mlp_ratio=layout.mlp_ratio)
+        area = partial(
+            A2C2f,
+            repeats=layout.repeats(4),
+            mlp_ratio=layout.mlp_ratio,
+            residual=layout.residual,
+        )
         halve = partial(ConvNorm, kernel=3, stride=2, switchable=True)
         self.stem = nn.Sequential(ConvNorm(3, c64, 3, 2), ConvNorm(c64, c128, 3, 2, groups=2))
         self.stages = nn.ModuleList(

@@ -40,7 +40,7 @@ class C3k(Stage):
         in_channels: channels of the input.
         out_channels: channels of the output.
         switchable: own a second set of norms for the base depth.
-        refine_second: make the second bottleneck the refinement (variant ``switch``).
+        refine_second: make the second bottleneck the refinement.
     """
 
     def __init__(
@@ -83,7 +83,8 @@ class C3k2(Stage):
         repeats: number of repeats.
         use_c3k: a repeat is a :class:`C3k`, else a :class:`Bottleneck`.
         keep_repeats: variant ``switch``: every repeat is essential; a C3k inside drops its second
-            bottleneck. Otherwise (``orig``) the second half of the repeats is the refinement.
+            bottleneck. Otherwise (``orig``) the second half of the repeats is the refinement. A
+            single repeat is always kept.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class C3k2(Stage):
         keep_repeats: bool,
     ) -> None:
         hidden = int(out_channels * expansion)
+        keep_repeats = keep_repeats or repeats == 1
         essential = repeats if keep_repeats else essential_count(repeats)
 
         def repeat(switchable: bool) -> nn.Module:
@@ -122,14 +124,18 @@ class C3k2(Stage):
 
 
 class A2C2f(Stage):
-    """Residual CSP block of area attention pairs (backbone) or of C3k blocks (neck).
+    """CSP block of area attention pairs (backbone) or of C3k blocks (neck).
+
+    The second half of the repeats is the refinement. A single C3k is kept and drops its second
+    bottleneck.
 
     Args:
         in_channels: channels of the input.
-        out_channels: channels of the output; equal to ``in_channels`` with attention.
+        out_channels: channels of the output; equal to ``in_channels`` with a residual.
         repeats: number of repeats.
         areas: strips of the area attention, None for C3k repeats.
         mlp_ratio: hidden channels of the attention block's 1x1 convolutions over its channels.
+        residual: add the input to the output, which is scaled by ``gamma``.
     """
 
     def __init__(
@@ -139,13 +145,14 @@ class A2C2f(Stage):
         repeats: int,
         areas: int | None,
         mlp_ratio: float,
+        residual: bool,
     ) -> None:
         hidden = out_channels // 2
         essential = essential_count(repeats)
 
         def repeat(switchable: bool) -> nn.Module:
             if areas is None:
-                return C3k(hidden, hidden, switchable)
+                return C3k(hidden, hidden, switchable, refine_second=repeats == 1)
             return AreaBlockPair(hidden, areas, mlp_ratio, switchable)
 
         super().__init__(
@@ -157,10 +164,10 @@ class A2C2f(Stage):
             (1 + repeats) * hidden,
             out_channels,
             switchable=True,
-            base_in_channels=(1 + essential) * hidden,
+            base_in_channels=None if essential == repeats else (1 + essential) * hidden,
             own_base_conv=repeats >= 4,
         )
-        self.gamma = None if areas is None else nn.Parameter(torch.full((out_channels,), 0.01))
+        self.gamma = nn.Parameter(torch.full((out_channels,), 0.01)) if residual else None
 
     def forward(self, x: torch.Tensor, full: bool) -> torch.Tensor:
         """Map (B, in_channels, H, W) to (B, out_channels, H, W)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -29,8 +30,16 @@ class DetectionGains:
     dfl: float = 1.5
 
 
+def identity(number: torch.Tensor) -> torch.Tensor:
+    """Mean over the processes where there is one."""
+    return number
+
+
 def detection_loss(
-    predictions: FlatPredictions, targets: PaddedTargets, gains: DetectionGains
+    predictions: FlatPredictions,
+    targets: PaddedTargets,
+    gains: DetectionGains,
+    average: Callable[[torch.Tensor], torch.Tensor] = identity,
 ) -> tuple[Losses, Assignment]:
     """Loss of one pass against the ground truth.
 
@@ -38,13 +47,14 @@ def detection_loss(
         predictions: predictions of the pass.
         targets: ground truth.
         gains: weights of the terms.
+        average: takes the mean of a number over the processes that train together.
 
     Returns:
         ``box``, ``cls``, ``dfl`` with their gains, and ``total`` = their sum times the batch size;
         the assignment.
     """
     assignment = assign(predictions, targets)
-    normaliser = assignment.weight.sum().clamp(min=1)
+    normaliser = average(assignment.weight.sum()).clamp(min=1)
     scores = torch.zeros_like(predictions.class_logits)
     scores.scatter_(-1, assignment.labels.unsqueeze(-1), assignment.weight.unsqueeze(-1))
     cls = F.binary_cross_entropy_with_logits(predictions.class_logits, scores, reduction='sum')

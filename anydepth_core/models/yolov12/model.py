@@ -11,7 +11,7 @@ from anydepth_core.depth import DepthConfig, DepthSpace
 from anydepth_core.models.detector import check_images, Detector
 from anydepth_core.models.yolov12.backbone import Backbone
 from anydepth_core.models.yolov12.head import Head, STRIDES
-from anydepth_core.models.yolov12.layout import SCALES, VARIANTS
+from anydepth_core.models.yolov12.layout import LAYOUTS
 from anydepth_core.models.yolov12.neck import Neck
 from anydepth_core.models.yolov12.predictions import DensePredictions
 
@@ -28,35 +28,32 @@ STAGES = (
 
 
 class AnyDepthYOLOv12(Detector):
-    """Any-depth YOLOv12.
+    """Any-depth YOLOv12, in the published any-depth layouts and in the official ones.
 
     Args:
-        scale: ``n``, ``s``, ``l`` or ``x``.
+        name: a key of ``LAYOUTS``, for example ``anydepth_yolov12n`` or ``yolov12n``.
         variant: ``orig`` (C3k2 blocks drop repeats) or ``switch`` (they keep them, the C3k inside
-            drop a bottleneck).
+            drop a bottleneck); ``yolov12n``, ``s`` and ``m`` have ``orig`` only.
         num_classes: number of classes.
 
     Raises:
-        ValueError: if scale or variant is unknown or there is no class.
+        ValueError: if name or variant is unknown or there is no class.
     """
 
     family, resize, suppression = 'yolov12', 'letterbox', 'class_nms'
 
-    def __init__(self, scale: str, variant: str = 'orig', num_classes: int = 80) -> None:
+    def __init__(self, name: str, variant: str = 'orig', num_classes: int = 80) -> None:
         super().__init__()
-        if scale not in SCALES or variant not in VARIANTS:
+        if name not in LAYOUTS:
+            raise ValueError(f'no YOLOv12 {name!r}; known: {", ".join(LAYOUTS)}')
+        if variant not in LAYOUTS[name].variants:
             raise ValueError(
-                f'no any-depth YOLOv12 of scale {scale!r}, variant {variant!r}; '
-                f'scales: {", ".join(SCALES)}; variants: {", ".join(VARIANTS)}'
+                f'{name} has no variant {variant!r}; variants: {", ".join(LAYOUTS[name].variants)}'
             )
         if num_classes < 1:
             raise ValueError(f'num_classes is {num_classes}; at least 1 is needed')
-        layout = replace(SCALES[scale], keep_repeats=variant == 'switch')
-        self.name, self.variant, self.num_classes = (
-            f'anydepth_yolov12{scale}',
-            variant,
-            num_classes,
-        )
+        layout = replace(LAYOUTS[name], keep_repeats=variant == 'switch')
+        self.name, self.variant, self.num_classes = name, variant, num_classes
         self.depth_space = DepthSpace(STAGES, backbone_stages=4)
         self.backbone = Backbone(layout)
         self.neck = Neck(layout)

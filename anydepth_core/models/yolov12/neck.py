@@ -20,7 +20,14 @@ class Neck(nn.Module):
         c256, c512, c1024 = layout.channels(256, 512, 1024)
 
         def fuse(c_in: int, c_out: int) -> A2C2f:
-            return A2C2f(c_in, c_out, layout.repeats(2), areas=None, mlp_ratio=layout.mlp_ratio)
+            return A2C2f(
+                c_in,
+                c_out,
+                layout.repeats(2),
+                areas=None,
+                mlp_ratio=layout.mlp_ratio,
+                residual=False,
+            )
 
         last = C3k2(
             c512 + c1024,

@@ -8,7 +8,7 @@ import torch
 
 from anydepth_core import build_detector
 from anydepth_core.checkpoint import convert_state_dict
-from anydepth_core.checkpoint.convert import published_names
+from anydepth_core.checkpoint.names import published_names
 from tests.anydepth_core.support.lively import lively_detector
 
 FOLDER = Path(__file__).parents[2] / 'data' / 'golden'

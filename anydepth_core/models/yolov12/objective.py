@@ -1,0 +1,131 @@
+"""What a YOLOv12 learns in one step (arXiv 2605.09407)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from anydepth_core.data.loader import Batch
+from anydepth_core.models.yolov12.assigner import Assignment, pad_targets, PaddedTargets
+from anydepth_core.models.yolov12.criterion import (
+    detection_loss,
+    DetectionGains,
+    identity,
+    Losses,
+)
+from anydepth_core.models.yolov12.distill import distillation_loss, DistillationSettings
+from anydepth_core.models.yolov12.predictions import (
+    DensePredictions,
+    FlatPredictions,
+    flatten,
+)
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """Weights of the losses.
+
+    Attributes:
+        alpha_base: weight of the ground truth in the base pass; the distillation has the rest.
+        detection: weights of the detection loss.
+        distillation: temperatures and weights of the distillation loss.
+    """
+
+    alpha_base: float = 0.2
+    detection: DetectionGains = field(default_factory=DetectionGains)
+    distillation: DistillationSettings = field(default_factory=DistillationSettings)
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """What the base pass learns from the full one, without gradient.
+
+    Attributes:
+        flat: predictions.
+        assignment: which targets the cells learnt.
+        features: pooled stage outputs, each (B, C).
+    """
+
+    flat: FlatPredictions
+    assignment: Assignment
+    features: list[torch.Tensor]
+
+
+class Yolov12Objective:
+    """Detection loss of both passes and distillation; see ``anydepth_core.train.objective``.
+
+    Args:
+        settings: weights of the losses.
+        average: takes the mean of a number over the processes that train together.
+        processes: how many these are. The losses grow with the number of images in the step, and
+            the processes' gradients are averaged: this factor makes up for it.
+    """
+
+    same_view = True
+
+    def __init__(
+        self,
+        settings: LossSettings,
+        average: Callable[[torch.Tensor], torch.Tensor] = identity,
+        processes: int = 1,
+    ) -> None:
+        self.settings = settings
+        self.average = average
+        self.processes = processes
+
+    def set_epoch(self, epoch: int) -> None:
+        """Nothing is drawn by chance."""
+
+    def prepare(self, batch: Batch) -> PaddedTargets:
+        """Group the targets by image."""
+        return pad_targets(batch.image_index, batch.labels, batch.boxes_xyxy_px, len(batch))
+
+    def inputs(self, targets: PaddedTargets) -> dict[str, Any]:
+        """Nothing besides the images."""
+        return {}
+
+    def full(self, raw: DensePredictions, targets: PaddedTargets) -> tuple[Losses, Teacher]:
+        """Detection loss of the full pass: ``box``, ``cls``, ``dfl``, ``total``."""
+        flat = flatten(raw)
+        losses, assignment = self._detection(flat, targets)
+        features = [feature.detach() for feature in _precise(raw.features)]
+        return losses, Teacher(flat.detach(), assignment, features)
+
+    def base(
+        self, raw: DensePredictions, teacher: Teacher, targets: PaddedTargets
+    ) -> tuple[Losses, Losses]:
+        """Detection loss, and distillation ``box``, ``cls``, ``dfl``, ``feat``, ``total``."""
+        flat = flatten(raw)
+        losses, assignment = self._detection(flat, targets)
+        distillation = distillation_loss(
+            flat,
+            teacher.flat,
+            assignment,
+            teacher.assignment,
+            _precise(raw.features),
+            teacher.features,
+            self.settings.distillation,
+            self.average,
+        )
+        distillation['total'] = distillation['total'] * self.processes
+        return losses, distillation
+
+    def base_total(self, losses: Losses, distillation: Losses) -> torch.Tensor:
+        """``alpha_base`` of the ground truth, the rest of the distillation."""
+        alpha = self.settings.alpha_base
+        return alpha * losses['total'] + (1 - alpha) * distillation['total']
+
+    def _detection(
+        self, flat: FlatPredictions, targets: PaddedTargets
+    ) -> tuple[Losses, Assignment]:
+        losses, assignment = detection_loss(flat, targets, self.settings.detection, self.average)
+        losses['total'] = losses['total'] * self.processes
+        return losses, assignment
+
+
+def _precise(features: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Turn half precision into float32, because the losses need its range."""
+    return [feature.to(torch.promote_types(feature.dtype, torch.float32)) for feature in features]
