@@ -45,7 +45,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--half',
         action=argparse.BooleanOptionalAction,
         default=True,
-        help='store convolution weights in half precision (default: yes)',
+        help='store weights of convolutions and linear layers in half precision (default: yes)',
+    )
+    parser.add_argument(
+        '--sampling',
+        choices=('grid_sample', 'gather'),
+        default='grid_sample',
+        help='how RT-DETR samples its maps: one GridSample node, or the same as index arithmetic '
+        'for TensorRT versions whose GridSample is wrong (default: grid_sample)',
     )
 
 
@@ -62,34 +69,65 @@ def run(args: argparse.Namespace) -> int:
         raise RuntimeError(
             f'export needs torch and friends ({error}): see "Training" in the README'
         ) from None
+    from anydepth_core.data.coco import CocoDataset
+
+    metadata = read_metadata(args.checkpoint)
+    detector = load_checkpoint(args.checkpoint)
+    size = parse_size(args.size) if args.size else _trained_size(metadata)
+    points = parse_ladder(detector.depth_space, args.ladder, size)
+    if (args.data is None) != (args.images is None):
+        raise ValueError('--data and --images belong together: give both or none')
+    dataset = None if args.data is None else CocoDataset(args.data, args.images)
+    export_bundle(detector, metadata, points, size, args.output, dataset, args.half, args.sampling)
+    return 0
+
+
+def export_bundle(
+    detector: Detector,
+    metadata: Mapping[str, Any],
+    points: list[OperatingPoint],
+    size: tuple[int, int],
+    output: Path,
+    dataset: CocoDataset | None = None,
+    half: bool = True,
+    sampling: str = 'grid_sample',
+) -> None:
+    """Export, verify, write the bundle; nothing is written when the verification fails.
+
+    Args:
+        detector: detector in evaluation mode; its weights become those of the bundle.
+        metadata: facts of the checkpoint: ``class_names``, and what else the bundle shall state.
+        points: levels of the ladder, in any order.
+        size: (height, width) of the network input for depths given as text.
+        output: directory of the bundle.
+        dataset: measure the AP of every level on it.
+        half: store weights with two or more axes in half precision.
+        sampling: how RT-DETR samples its maps, see ``export_master``.
+
+    Raises:
+        ValueError: if the class names do not fit, or a value is not legal.
+        RuntimeError: if ONNX and torch differ.
+    """
     from tqdm import tqdm
 
-    from anydepth_core.data.coco import CocoDataset
     from anydepth_core.export.bundle import write_bundle
     from anydepth_core.export.onnx_export import export_master, load_master_weights
     from anydepth_core.export.verify import check, format_table, verify
 
-    metadata = read_metadata(args.checkpoint)
-    detector = load_checkpoint(args.checkpoint)
     space = detector.depth_space
-    size = parse_size(args.size) if args.size else _trained_size(metadata)
-    points = parse_ladder(space, args.ladder, size)
-    if (args.data is None) != (args.images is None):
-        raise ValueError('--data and --images belong together: give both or none')
-    dataset = None if args.data is None else CocoDataset(args.data, args.images)
     class_names = _class_names(metadata, detector.num_classes)
     if dataset is not None and list(dataset.class_names) != class_names:
-        raise ValueError(f'{args.data} lists other classes than the checkpoint')
+        raise ValueError(f'{dataset.json_path} lists other classes than the checkpoint')
     with tempfile.TemporaryDirectory() as folder:
         started = time.monotonic()
         path = Path(folder, 'master.onnx')
-        master = export_master(detector, path, args.half)
+        master = export_master(detector, path, half, sampling)
         seconds = time.monotonic() - started
         print(f'master ONNX: {path.stat().st_size / 1e6:.1f} MB in {seconds:.1f} s')
         load_master_weights(detector, master)
         points = [
             _with_metrics(point, master, metadata, detector, dataset)
-            for point in tqdm(points, desc='levels', unit='level', leave=False)
+            for point in tqdm(points, desc='levels', unit='level', leave=False, disable=None)
         ]
         points.sort(key=lambda point: dict(point.metrics)['multiply_adds'])
         print('ladder:', *(_describe(space, point) for point in points), sep='\n  ')
@@ -98,7 +136,7 @@ def run(args: argparse.Namespace) -> int:
         differences = verify(detector, master, depths, sorted(sizes))
         check(differences)
         write_bundle(
-            args.output,
+            output,
             master_path=path,
             model_name=detector.name,
             variant=detector.variant,
@@ -107,9 +145,10 @@ def run(args: argparse.Namespace) -> int:
             image_size=size,
             ladder=points,
             metadata={key: value for key, value in metadata.items() if key not in _STATED},
+            resize=detector.resize,
+            suppression=detector.suppression,
         )
-    print(f'bundle: {args.output}\nmax |ONNX - torch| / max |torch|:\n{format_table(differences)}')
-    return 0
+    print(f'bundle: {output}\nmax |ONNX - torch| / max |torch|:\n{format_table(differences)}')
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -174,7 +213,9 @@ def _with_metrics(
         space = detector.depth_space
         by_depth = {space.parse(key): value for key, value in metadata.get('metrics', {}).items()}
         known = by_depth.get(point.depth, {})
-    cost = multiply_adds(specialise(master, point.depth.stages, point.image_size))['total']
+    depth = point.depth
+    graph = specialise(master, depth.stages, point.image_size, depth.decoder_layers)
+    cost = multiply_adds(graph)['total']
     metrics = {name: round(known[name], 4) for name in ('AP', 'AP50') if name in known}
     return replace(point, metrics=(*metrics.items(), ('multiply_adds', cost)))
 
@@ -189,7 +230,7 @@ def _describe(space: DepthSpace, point: OperatingPoint) -> str:
 
 def _trained_size(metadata: Mapping[str, Any]) -> tuple[int, int]:
     if 'image_size' not in metadata:
-        raise ValueError('the checkpoint does not state an input size: give one with --sizes')
+        raise ValueError('the checkpoint does not state an input size: give one with --size')
     height, width = metadata['image_size']
     return height, width
 

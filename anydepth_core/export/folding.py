@@ -1,164 +1,121 @@
-"""Flatten an ONNX graph: take known branches, compute what is constant, fold norms."""
+"""Rewrite a flat graph so that it computes the same values with fewer operations.
+
+Weights are computed in float64 and stored in float32.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
-from onnx import defs, helper, numpy_helper, shape_inference, TensorProto
-from onnx.reference import ReferenceEvaluator
+from onnx import helper
 
-# Constants of up to this many elements can be shapes, axes and the like, which shape inference
-# needs to see.
-_SHAPE_ELEMENTS = 16
+from anydepth_core.export.flat_graph import FlatGraph
+from anydepth_core.export.rows import select_rows_first
+
 _DEFAULT_EPSILON = 1e-5  # of BatchNormalization
+_SAME = ('strides', 'group', 'dilations', 'auto_pad')  # attributes of convolutions of one sum
 
 
-class FlatGraph:
-    """A graph without branches, grown node by node in execution order.
+def fold(graph: FlatGraph) -> None:
+    """Fold norms, merge parallel convolutions, select rows before row-wise operations."""
+    for rewrite in (fold_norms, merge_convolutions, select_rows_first):
+        rewrite(graph)
+        graph.prune()
 
-    Args:
-        opset: opset version of the nodes.
-        constants: values by name that are known from the start.
-        shapes: static shapes of float32 graph inputs; without any, no shape is computed.
+
+def fold_norms(graph: FlatGraph) -> None:
+    """Fold every norm that alone uses the result of a convolution into its weight and bias."""
+    uses, producers = graph.uses(), graph.producers()
+    for node in graph.nodes:
+        conv = producers.get(node.input[0]) if node.op_type == 'BatchNormalization' else None
+        if conv is not None and conv.op_type == 'Conv' and uses[conv.output[0]] == 1:
+            _fold_norm(graph, conv, node)
+
+
+def merge_convolutions(graph: FlatGraph) -> None:
+    """Merge two convolutions of one map of which only the sum is used into one convolution.
+
+    The smaller kernel is padded to the size of the larger (RepVGG, arXiv 2101.03697).
     """
+    uses, producers = graph.uses(), graph.producers()
+    for node in graph.nodes:
+        if node.op_type != 'Add':
+            continue
+        convs = [producers[name] for name in node.input if name in producers and uses[name] == 1]
+        if len(convs) == 2 and _mergeable(graph, *convs):
+            convs.sort(key=lambda conv: graph.constants[conv.input[1]].size, reverse=True)
+            _merge(graph, convs, node)
 
-    def __init__(
-        self,
-        opset: int,
-        constants: Mapping[str, np.ndarray],
-        shapes: Mapping[str, tuple[int, ...]],
-    ) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants = dict(constants)
-        self._opset = opset
-        self._aliases: dict[str, str] = {}
-        self._types = {
-            name: helper.make_tensor_type_proto(TensorProto.FLOAT, shape)
-            for name, shape in shapes.items()
-        }
 
-    def add(self, graph: onnx.GraphProto) -> None:
-        """Append the nodes of a graph, or of a branch, and everything they need.
+def _fold_norm(graph: FlatGraph, conv: onnx.NodeProto, norm: onnx.NodeProto) -> None:
+    """Put a convolution with the norm folded in place of the norm, if all operands are known."""
+    if not all(name in graph.constants for name in (*conv.input[1:], *norm.input[1:])):
+        return
+    weight, bias = _weight_and_bias(graph, conv)
+    gain, offset, mean, variance = (
+        graph.constants[name].astype(np.float64) for name in norm.input[1:]
+    )
+    factor = gain / np.sqrt(variance + _attribute(norm, 'epsilon', _DEFAULT_EPSILON))
+    weight = weight * factor.reshape(-1, *(1,) * (weight.ndim - 1))
+    _replace_by_conv(graph, norm, conv, weight, (bias - mean) * factor + offset)
 
-        Raises:
-            RuntimeError: if a branch is chosen by a value that is not constant.
-        """
-        for tensor in graph.initializer:
-            self.constants[tensor.name] = numpy_helper.to_array(tensor)
-        for node in graph.node:
-            if node.op_type == 'If':
-                self._take_branch(node)
-            elif node.op_type == 'Identity':
-                self._aliases[node.output[0]] = self.resolve(node.input[0])
-            else:
-                self._append(node)
 
-    def resolve(self, name: str) -> str:
-        """Return the name under which the graph holds a value."""
-        return self._aliases.get(name, name)
+def _mergeable(graph: FlatGraph, a: onnx.NodeProto, b: onnx.NodeProto) -> bool:
+    """Whether two nodes are convolutions of one map that differ in weights and kernel only."""
+    return (
+        a.op_type == b.op_type == 'Conv'
+        and a.input[0] == b.input[0]
+        and all(name in graph.constants for name in (*a.input[1:], *b.input[1:]))
+        and all(_attribute(a, name, None) == _attribute(b, name, None) for name in _SAME)
+        and all(_is_centred(graph, conv) for conv in (a, b))
+    )
 
-    def fold_norms(self) -> None:
-        """Fold every norm that alone uses the result of a convolution into its weight and bias."""
-        uses = Counter(name for node in self.nodes for name in node.input)
-        producers = {name: node for node in self.nodes for name in node.output}
-        kept = []
-        for node in self.nodes:
-            conv = producers.get(node.input[0]) if node.op_type == 'BatchNormalization' else None
-            if conv is None or uses[node.input[0]] > 1 or not self._fold_norm(conv, node):
-                kept.append(node)
-        self.nodes = kept
 
-    def _fold_norm(self, conv: onnx.NodeProto, norm: onnx.NodeProto) -> bool:
-        """Fold one norm if all operands are constant; say whether it was."""
-        names = (*conv.input[1:], *norm.input[1:])
-        if conv.op_type != 'Conv' or not all(name in self.constants for name in names):
-            return False
-        weight, *bias = (self.constants[name].astype(np.float64) for name in conv.input[1:])
-        gain, offset, mean, variance = (
-            self.constants[name].astype(np.float64) for name in norm.input[1:]
-        )
-        epsilons = (a.f for a in norm.attribute if a.name == 'epsilon')
-        factor = gain / np.sqrt(variance + next(epsilons, _DEFAULT_EPSILON))
-        folded = {
-            f'{norm.output[0]}/weight': weight * factor.reshape(-1, *(1,) * (weight.ndim - 1)),
-            f'{norm.output[0]}/bias': (sum(bias) - mean) * factor + offset,
-        }
-        self.constants.update({name: value.astype(np.float32) for name, value in folded.items()})
-        conv.input[1:] = folded
-        conv.output[:] = norm.output
-        return True
+def _is_centred(graph: FlatGraph, conv: onnx.NodeProto) -> bool:
+    """Whether an undilated square kernel of odd side is padded by half of its side."""
+    sides = graph.constants[conv.input[1]].shape[2:]
+    pads = _attribute(conv, 'pads', [0] * 2 * len(sides))
+    dilations = _attribute(conv, 'dilations', [1] * len(sides))
+    return (
+        len(set(sides)) == 1
+        and sides[0] % 2 == 1
+        and list(pads) == [side // 2 for side in sides] * 2
+        and set(dilations) == {1}
+    )
 
-    def finish(self, outputs: Sequence[str]) -> None:
-        """Give the outputs their names and drop the nodes and constants that no output needs."""
-        names = {self.resolve(output): output for output in outputs}
-        for node in self.nodes:
-            node.input[:] = [names.get(name, name) for name in node.input]
-            node.output[:] = [names.get(name, name) for name in node.output]
-        self._types.update(
-            {new: self._types[old] for old, new in names.items() if old in self._types}
-        )
-        needed, kept = set(outputs), []
-        for node in reversed(self.nodes):
-            if needed.intersection(node.output):
-                needed.update(node.input)
-                kept.append(node)
-        self.nodes = kept[::-1]
-        self.constants = {name: value for name, value in self.constants.items() if name in needed}
 
-    def shape(self, name: str) -> tuple[int, ...] | None:
-        """Return the static shape of a value, None if it is not known."""
-        if name not in self._types:
-            return None
-        dims = self._types[name].tensor_type.shape.dim
-        return tuple(dim.dim_value for dim in dims) if all(dim.dim_value for dim in dims) else None
+def _merge(graph: FlatGraph, convs: list[onnx.NodeProto], add: onnx.NodeProto) -> None:
+    """Put the sum of two convolutions, the first with the larger kernel, in place of its node."""
+    (weight, bias), (small, small_bias) = (_weight_and_bias(graph, conv) for conv in convs)
+    margins = [(side - own) // 2 for side, own in zip(weight.shape, small.shape)]
+    padded = np.pad(small, [(margin, margin) for margin in margins])
+    _replace_by_conv(graph, add, convs[0], weight + padded, bias + small_bias)
 
-    def _take_branch(self, node: onnx.NodeProto) -> None:
-        condition = self.constants.get(self.resolve(node.input[0]))
-        if condition is None:
-            raise RuntimeError(f'the branch of {node.name} is not chosen by the depth mask alone')
-        wanted = 'then_branch' if condition.item() else 'else_branch'
-        branch = next(attribute.g for attribute in node.attribute if attribute.name == wanted)
-        self.add(branch)
-        for outer, inner in zip(node.output, branch.output):
-            self._aliases[outer] = self.resolve(inner.name)
 
-    def _append(self, original: onnx.NodeProto) -> None:
-        node = onnx.NodeProto()
-        node.CopyFrom(original)
-        node.input[:] = [self.resolve(name) for name in original.input]
-        shape = self.shape(node.input[0]) if node.op_type == 'Shape' else None
-        if shape is not None:
-            self._compute(node, [np.broadcast_to(np.False_, shape)])
-        elif all(name in self.constants for name in node.input if name):
-            self._compute(node, [self.constants.get(name) for name in node.input])
-        else:
-            self.nodes.append(node)
-            self._infer(node)
+def _weight_and_bias(graph: FlatGraph, conv: onnx.NodeProto) -> tuple[np.ndarray, np.ndarray]:
+    """Weight and bias, zero where there is none, of a convolution in float64."""
+    weight, *bias = (graph.constants[name].astype(np.float64) for name in conv.input[1:])
+    return weight, bias[0] if bias else np.zeros(len(weight))
 
-    def _compute(self, node: onnx.NodeProto, operands: Sequence[np.ndarray | None]) -> None:
-        if node.op_type == 'Cast' and helper.get_node_attr_value(node, 'to') == TensorProto.FLOAT:
-            self.constants[node.output[0]] = operands[0].astype(np.float32)  # type: ignore[union-attr]
-            return
-        feeds = {name: value for name, value in zip(node.input, operands) if name}
-        results = ReferenceEvaluator(node, opsets={'': self._opset}).run(None, feeds)
-        self.constants.update(zip(node.output, (np.asarray(result) for result in results)))
 
-    def _infer(self, node: onnx.NodeProto) -> None:
-        """Compute the static types of a node's outputs where those of its inputs are known."""
-        types, data = {}, {}
-        for name in filter(None, node.input):
-            if name in self.constants:
-                value = self.constants[name]
-                kind = helper.np_dtype_to_tensor_dtype(value.dtype)
-                types[name] = helper.make_tensor_type_proto(kind, value.shape)
-                if value.size <= _SHAPE_ELEMENTS:
-                    data[name] = numpy_helper.from_array(value, name)
-            elif name in self._types:
-                types[name] = self._types[name]
-            else:
-                return
-        schema = defs.get_schema(node.op_type, self._opset, node.domain)
-        self._types.update(shape_inference.infer_node_outputs(schema, node, types, data))
+def _replace_by_conv(
+    graph: FlatGraph,
+    node: onnx.NodeProto,
+    like: onnx.NodeProto,
+    weight: np.ndarray,
+    bias: np.ndarray,
+) -> None:
+    """Turn a node into a convolution of the map that another one has, with other weights."""
+    output = node.output[0]
+    node.CopyFrom(like)
+    node.output[:] = [output]
+    node.input[1:] = [f'{output}/weight', f'{output}/bias']
+    for name, value in zip(node.input[1:], (weight, bias)):
+        graph.constants[name] = value.astype(np.float32)
+
+
+def _attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
+    found = [a for a in node.attribute if a.name == name]
+    return helper.get_attribute_value(found[0]) if found else default

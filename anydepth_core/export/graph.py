@@ -47,11 +47,11 @@ class GraphWriter:
         self._nodes.append(helper.make_node(kind, inputs, names, name=name, **attributes))
         return names
 
-    def switch(self, condition: str, if_true: GraphWriter, if_false: GraphWriter) -> str:
-        """Append an ``If`` with one output and return its name."""
-        name = self.node('If', (condition,))
-        self._branches[name] = (if_true, if_false)
-        return name
+    def switch(self, condition: str, if_true: GraphWriter, if_false: GraphWriter) -> list[str]:
+        """Append an ``If`` whose outputs are those of its branches and return their names."""
+        names = self.node_with_outputs('If', (condition,), len(if_true._outputs))
+        self._branches[self._nodes[-1].name] = (if_true, if_false)
+        return names
 
     def constant(self, value: np.ndarray) -> str:
         """Return the name of a constant; equal constants are stored once."""

@@ -1,12 +1,15 @@
 """The master ONNX as a file format: one graph that holds every weight once and runs at any depth.
 
-* inputs: ``images`` float32 (B, 3, H, W) and ``depth_mask`` bool (S,), True where a stage runs its
-  refinement;
+* inputs: ``images`` float32 (B, 3, H, W); ``depth_mask`` bool (S,), True where a stage runs its
+  refinement; for detectors with a decoder ``decoder_layers`` int64 (), how many of its layers run
+  (numbers below 1 count as 1, numbers above the layers there are as all of them);
 * outputs: ``boxes`` float32 (B, 4, A) centre x, centre y, width, height in network pixels and
   ``scores`` (B, C, A);
-* one ``If`` per stage; a weight is an initialiser of the graph, or of the one branch that uses it,
-  under its name in the detector's state dict; every other value of the graph has a name that
-  starts with a slash;
+* one ``If`` per module that a stage's depth bit rules; one per decoder layer behind the first,
+  and a chain of them that applies the score head of the last layer that runs;
+* a weight is an initialiser of the graph, or of the one branch that uses it, under its name in the
+  detector's state dict; every other value of the graph has a name that starts with a slash;
+  weights that only training needs are not in it;
 * weights with two or more axes may be stored in half precision; they are cast, all arithmetic is
   float32;
 * facts about the detector are JSON values in the model's metadata under ``anydepth.``.
@@ -22,11 +25,11 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from anydepth_core.depth import DepthSpace
+from anydepth_core.depth import DepthConfig, DepthSpace
 
 OPSET = 18
 FORMAT = 1
-IMAGES, DEPTH_MASK = 'images', 'depth_mask'
+IMAGES, DEPTH_MASK, DECODER_LAYERS = 'images', 'depth_mask', 'decoder_layers'
 _PREFIX = 'anydepth.'
 
 
@@ -59,13 +62,26 @@ def depth_space_of(master: onnx.ModelProto) -> DepthSpace:
         ValueError: if the model is no master ONNX of a known format.
     """
     facts = read_facts(master)
-    return DepthSpace(tuple(facts['stages']), facts['backbone_stages'], facts['decoder_layers'])
+    return DepthSpace(
+        tuple(facts['stages']),
+        facts['backbone_stages'],
+        facts['decoder_layers'],
+        facts.get('max_decoder_layers'),
+    )
+
+
+def depth_inputs(depth: DepthConfig) -> dict[str, np.ndarray]:
+    """Return a depth as inputs of a master ONNX."""
+    inputs = {DEPTH_MASK: np.array(depth.stages, bool)}
+    if depth.decoder_layers is not None:
+        inputs[DECODER_LAYERS] = np.array(depth.decoder_layers, np.int64)
+    return inputs
 
 
 def state_dict_from_master(master: onnx.ModelProto) -> dict[str, np.ndarray]:
     """Return the weights of a master ONNX as float32 arrays under their state-dict names.
 
-    Counters that inference does not need (``num_batches_tracked``) are not in it.
+    What only training needs (``num_batches_tracked``, ``Detector.training_only``) is not in it.
 
     Raises:
         ValueError: if the model is no master ONNX of a known format.

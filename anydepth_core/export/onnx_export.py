@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper, TensorProto
 import torch
-from torch import nn
 
 from anydepth_core.checkpoint.io import load_weights
+from anydepth_core.depth import DepthSpace
 from anydepth_core.export.master import (
+    DECODER_LAYERS,
     DEPTH_MASK,
     FORMAT,
     IMAGES,
@@ -24,46 +25,54 @@ from anydepth_core.export.master import (
     write_facts,
 )
 from anydepth_core.export.recorder import DynamicSize, Recorder, Weights
+from anydepth_core.export.sampling import FORMS
+from anydepth_core.export.switches import insert_switches
 from anydepth_core.files import write_atomically
 from anydepth_core.models.detector import Detector
 from anydepth_core.version import __version__
 
 # Every axis differs: a size that is the same for both is a constant of the architecture, any other
-# is dynamic.
-_SAMPLE_SHAPES = ((1, 3, 64, 96), (2, 3, 96, 160))
+# is dynamic. The first is the smallest legal image, so that the number of queries, which small
+# images limit, is dynamic.
+_SAMPLE_SHAPES = ((1, 3, 32, 32), (2, 3, 96, 160))
 _IR_VERSION = 8  # the one that belongs to opset 18
 _HALF_LIMIT = float(np.finfo(np.float16).max)
 
 
-def export_master(detector: Detector, path: str | Path, half: bool = True) -> onnx.ModelProto:
+def export_master(
+    detector: Detector, path: str | Path, half: bool = True, sampling: str = 'grid_sample'
+) -> onnx.ModelProto:
     """Write the master ONNX of a detector atomically and return it.
 
     Args:
         detector: the detector; it is not changed.
         path: target file.
         half: store weights with two or more axes in half precision.
+        sampling: how deformable attention samples its maps, where there is any: ``grid_sample``
+            (one node) or ``gather`` (index arithmetic, for TensorRT versions whose GridSample is
+            wrong).
 
     Raises:
-        ValueError: if a weight is not finite, or too large for half precision.
+        ValueError: if a weight is not finite, or too large for half precision, or ``sampling`` is
+            unknown.
         RuntimeError: if the detector uses a torch function that has no ONNX form here.
     """
-    master = build_master(detector, half)
+    master = build_master(detector, half, sampling)
     write_atomically(path, master.SerializeToString(deterministic=True))
     return master
 
 
-def build_master(detector: Detector, half: bool = True) -> onnx.ModelProto:
+def build_master(
+    detector: Detector, half: bool = True, sampling: str = 'grid_sample'
+) -> onnx.ModelProto:
     """Return the master ONNX of a detector; see :func:`export_master`."""
+    if sampling not in FORMS:
+        raise ValueError(f'no sampling {sampling!r}; known: {", ".join(FORMS)}')
     _check_weights(_floating_tensors(detector), half)
-    shapes = _record(detector, half, _SAMPLE_SHAPES[0], None).shapes
-    recorder = _record(detector, half, _SAMPLE_SHAPES[1], shapes)
-    stages = detector.depth_space.stages
-    inputs = (
-        helper.make_tensor_value_info(IMAGES, TensorProto.FLOAT, ('batch', 3, 'height', 'width')),
-        helper.make_tensor_value_info(DEPTH_MASK, TensorProto.BOOL, (len(stages),)),
-    )
+    shapes = _record(detector, half, sampling, _SAMPLE_SHAPES[0], None).shapes
+    recorder = _record(detector, half, sampling, _SAMPLE_SHAPES[1], shapes)
     master = helper.make_model(
-        recorder.graph.proto(detector.name, inputs),
+        recorder.graph.proto(detector.name, _inputs(detector.depth_space)),
         opset_imports=[helper.make_opsetid('', OPSET)],
         ir_version=_IR_VERSION,
         producer_name='anydepth_core',
@@ -76,9 +85,11 @@ def build_master(detector: Detector, half: bool = True) -> onnx.ModelProto:
             'name': detector.name,
             'variant': detector.variant,
             'num_classes': detector.num_classes,
-            'stages': stages,
+            'stages': detector.depth_space.stages,
             'backbone_stages': detector.depth_space.backbone_stages,
             'decoder_layers': detector.depth_space.decoder_layers,
+            'max_decoder_layers': detector.depth_space.max_decoder_layers,
+            'sampling': sampling,
         },
     )
     onnx.checker.check_model(master, full_check=True)
@@ -88,7 +99,8 @@ def build_master(detector: Detector, half: bool = True) -> onnx.ModelProto:
 def load_master_weights(detector: Detector, master: onnx.ModelProto) -> None:
     """Load the weights of a master ONNX into a detector like the one it was written from.
 
-    The counters ``num_batches_tracked``, which a master does not hold, keep their values.
+    What a master does not hold, the counters ``num_batches_tracked`` and the weights that only
+    training uses, keeps its values.
 
     Raises:
         ValueError: if weights are missing, unexpected or misshaped; the message lists them.
@@ -96,31 +108,29 @@ def load_master_weights(detector: Detector, master: onnx.ModelProto) -> None:
     weights = {
         name: torch.from_numpy(array) for name, array in state_dict_from_master(master).items()
     }
-    counters = {
+    kept = {
         name: value
         for name, value in detector.state_dict().items()
-        if not value.is_floating_point()
+        if not value.is_floating_point() or name in detector.training_only
     }
-    load_weights(detector, {**counters, **weights})
+    load_weights(detector, {**kept, **weights})
 
 
-class _BothDepths(nn.Module):
-    """Stands in for a stage: whatever depth it is called with, both are recorded."""
-
-    def __init__(self, stage: nn.Module, name: str, index: int, recorder: Recorder) -> None:
-        super().__init__()
-        self.stage = stage
-        self._name, self._index, self._recorder = name, index, recorder
-
-    def forward(self, *arguments: Any) -> torch.Tensor:
-        """Record the stage for the maps it is called with; the depth bit, the last, is ignored."""
-        maps = arguments[:-1]
-        return self._recorder.switch(self._name, self._index, lambda full: self.stage(*maps, full))
+def _inputs(space: DepthSpace) -> list[onnx.ValueInfoProto]:
+    images = ('batch', 3, 'height', 'width')
+    inputs = [
+        helper.make_tensor_value_info(IMAGES, TensorProto.FLOAT, images),
+        helper.make_tensor_value_info(DEPTH_MASK, TensorProto.BOOL, (len(space.stages),)),
+    ]
+    if space.decoder_layers is not None:
+        inputs.append(helper.make_tensor_value_info(DECODER_LAYERS, TensorProto.INT64, ()))
+    return inputs
 
 
 def _record(
     detector: Detector,
     half: bool,
+    sampling: str,
     shape: Sequence[int],
     other_shapes: Sequence[tuple[int, ...]] | None,
 ) -> Recorder:
@@ -128,12 +138,12 @@ def _record(
     copy = deepcopy(detector).eval().float().cpu()
     weights = Weights(_floating_tensors(copy), half)
     images = torch.rand(*shape, generator=torch.Generator().manual_seed(0))
-    recorder = Recorder(weights, images, other_shapes)
-    for index, stage in copy.switched_modules():
-        name = copy.depth_space.stages[index]
-        _replace(copy, stage, _BothDepths(stage, name, index, recorder))
+    recorder = Recorder(weights, images, other_shapes, sampling)
+    insert_switches(copy, recorder)
+    space = copy.depth_space
+    depth = replace(space.full, decoder_layers=space.most_decoder_layers)
     with torch.no_grad(), recorder:
-        for name, tensor in copy(images, copy.depth_space.full).outputs.items():
+        for name, tensor in copy(images, depth).outputs.items():
             axes = ('batch', *('anchors' for _ in range(1, tensor.dim())))
             sizes = zip(axes, tensor.shape, strict=True)
             dims = [axis if isinstance(size, DynamicSize) else size for axis, size in sizes]
@@ -142,19 +152,14 @@ def _record(
     return recorder
 
 
-def _replace(root: nn.Module, old: nn.Module, new: nn.Module) -> None:
-    parent, name = next(
-        (module, name)
-        for module in root.modules()
-        for name, child in module.named_children()
-        if child is old
-    )
-    setattr(parent, name, new)
-
-
 def _floating_tensors(detector: Detector) -> dict[str, torch.Tensor]:
+    """Weights that inference uses."""
     tensors = chain(detector.named_parameters(), detector.named_buffers())
-    return {name: tensor for name, tensor in tensors if tensor.is_floating_point()}
+    return {
+        name: tensor
+        for name, tensor in tensors
+        if tensor.is_floating_point() and name not in detector.training_only
+    }
 
 
 def _check_weights(weights: dict[str, torch.Tensor], half: bool) -> None:

@@ -18,7 +18,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from anydepth_core.export.graph import GraphWriter
-from anydepth_core.export.master import DEPTH_MASK, IMAGES
+from anydepth_core.export.master import DECODER_LAYERS, DEPTH_MASK, IMAGES
 from anydepth_core.export.torch_ops import ALIASES, HANDLERS, PASS_THROUGH
 
 
@@ -100,6 +100,7 @@ class Recorder(TorchFunctionMode):
         images: the images the forward pass will be run with.
         other_shapes: all shapes the same forward pass asked for with images of other sizes, in
             order; a size that differs is dynamic. None while these are collected.
+        sampling: how sampling between cells is written, a key of ``sampling.FORMS``.
     """
 
     def __init__(
@@ -107,13 +108,16 @@ class Recorder(TorchFunctionMode):
         weights: Weights,
         images: torch.Tensor,
         other_shapes: Sequence[tuple[int, ...]] | None,
+        sampling: str = 'grid_sample',
     ) -> None:
         super().__init__()
-        self.graph = GraphWriter()
+        self.graph = self._root = GraphWriter()
+        self.sampling = sampling
         self.shapes: list[tuple[int, ...]] = []
         self._weights = weights
         self._other_shapes = other_shapes
         self._values = {id(images): IMAGES}
+        self._conditions: dict[tuple[str, int], str] = {}
         self._alive: list[Any] = [images]
 
     def __torch_function__(
@@ -139,33 +143,45 @@ class Recorder(TorchFunctionMode):
                 f'torch function {name!r} has no ONNX form here; '
                 'add one to anydepth_core/export/torch_ops.py'
             )
+        if kwargs.get('inplace'):
+            raise RuntimeError(f'{name}(inplace=True) has no ONNX form here; use inplace=False')
         if not any(result is argument for argument in args):
             self.assign(result, handler(self, result, *args, **kwargs))
         return result
 
-    def switch(self, name: str, index: int, stage: Callable[[bool], torch.Tensor]) -> torch.Tensor:
-        """Record a stage at both depths as the branches of one ``If``.
+    def stage_runs(self, index: int) -> str:
+        """Name of the condition that the refinement of a stage runs."""
+        return self._condition('Gather', DEPTH_MASK, index)
+
+    def layer_runs(self, index: int) -> str:
+        """Name of the condition that a decoder layer runs."""
+        return self._condition('Greater', DECODER_LAYERS, index)
+
+    def switch(
+        self, condition: str, branches: Mapping[str, Callable[[], Sequence[torch.Tensor]]]
+    ) -> list[torch.Tensor]:
+        """Record two ways to compute the same tensors as the branches of one ``If``.
 
         Args:
-            name: name of the stage.
-            index: position of its bit in ``depth_mask``.
-            stage: runs the stage at the depth bit it is given.
+            condition: name of a bool value.
+            branches: what runs where it is true, then what runs where it is false; the keys are
+                part of the names in the graph.
 
         Returns:
-            the output of the stage at base depth, which stands for the output of the ``If``.
+            the results of the second branch, which stand for the outputs of the ``If``.
         """
         outer = self.graph
-        condition = outer.node('Gather', (DEPTH_MASK, outer.constant(np.array(index))))
-        branches = []
-        for label, full in (('full', True), ('base', False)):
-            self.graph = outer.branch(f'{name}/{label}')
-            result = stage(full).clone()
-            shape = [None if isinstance(size, DynamicSize) else size for size in result.shape]
-            self.graph.output(self.value(result), shape)
-            branches.append(self.graph)
+        written = []
+        for name, branch in branches.items():
+            self.graph = outer.branch(name)
+            results = [result.clone() for result in branch()]
+            for result in results:
+                shape = [None if isinstance(s, DynamicSize) else s for s in result.shape]
+                self.graph.output(self.value(result), shape)
+            written.append(self.graph)
         self.graph = outer
-        self.assign(result, outer.switch(condition, *branches))
-        return result
+        self.assign(results, outer.switch(condition, *written))
+        return results
 
     def assign(self, result: Any, names: str | Sequence[str]) -> None:
         """Remember which graph value a tensor, or each of several tensors, stands for."""
@@ -221,6 +237,13 @@ class Recorder(TorchFunctionMode):
             for axis, size in enumerate(sizes)
         )
         return dynamic[0].value if same else None
+
+    def _condition(self, kind: str, values: str, index: int) -> str:
+        """Name of a condition; it is written once, where every branch can see it."""
+        if (kind, index) not in self._conditions:
+            operands = (values, self._root.constant(np.array(index)))
+            self._conditions[kind, index] = self._root.node(kind, operands)
+        return self._conditions[kind, index]
 
     def _cast(self, size: str) -> str:
         scalar = self.graph.node('Squeeze', (size,))

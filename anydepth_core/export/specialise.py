@@ -1,23 +1,23 @@
 """Make the static graph of one depth and one input size from a master ONNX.
 
-The depth mask becomes a constant, the branches not taken disappear, what depends on constants only
-is computed, norms are folded into their convolutions and unused weights are dropped. This is exact
-(up to rounding in the folded norms) and needs onnx and numpy only, so a robot does it when it
-first needs an operating point.
+The inputs that state the depth become constants, the branches not taken disappear, what depends on
+constants only is computed, norms and parallel convolutions are folded and unused weights are
+dropped. This is exact (up to rounding in what is folded) and needs onnx and numpy only, so a robot
+does it when it first needs an operating point.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
 from anydepth_core.depth import DepthConfig
-from anydepth_core.export.folding import FlatGraph
+from anydepth_core.export.flat_graph import FlatGraph
+from anydepth_core.export.folding import fold
 from anydepth_core.export.master import (
-    DEPTH_MASK,
+    depth_inputs,
     depth_space_of,
     IMAGES,
     OPSET,
@@ -29,7 +29,10 @@ SIZE_MULTIPLE = 32
 
 
 def specialise(
-    master: onnx.ModelProto, flags: Sequence[bool], size: tuple[int, int] | None = None
+    master: onnx.ModelProto,
+    flags: Sequence[bool],
+    size: tuple[int, int] | None = None,
+    decoder_layers: int | None = None,
 ) -> onnx.ModelProto:
     """Return the graph of one depth, with the outputs of the master at this depth.
 
@@ -38,10 +41,12 @@ def specialise(
         flags: one flag per stage, True runs the refinement.
         size: (height, width) of the network input; the batch is then 1. None keeps all three
             dynamic.
+        decoder_layers: how many decoder layers run; None for as many as at full depth. Must be
+            None for detectors without a decoder.
 
     Raises:
-        ValueError: if the model is no master, the number of flags is wrong, or the size is not
-            legal.
+        ValueError: if the model is no master, the number of flags is wrong, or the size or the
+            number of decoder layers is not legal.
     """
     space = depth_space_of(master)
     if len(flags) != len(space.stages):
@@ -55,14 +60,15 @@ def specialise(
             f'input size {size[0]}x{size[1]} is not legal: '
             f'height and width must be multiples of {SIZE_MULTIPLE}'
         )
+    layers = space.decoder_layers if decoder_layers is None else decoder_layers
+    depth = space.parse(DepthConfig(tuple(map(bool, flags)), layers))
     shapes = {} if size is None else {IMAGES: (1, 3, *size)}
-    graph = FlatGraph(OPSET, {DEPTH_MASK: np.array(flags, bool)}, shapes)
+    graph = FlatGraph(OPSET, depth_inputs(depth), shapes)
     graph.add(master.graph)
-    graph.fold_norms()
     graph.finish([output.name for output in master.graph.output])
+    fold(graph)
     model = _model(master, graph)
     facts = read_facts(master)
-    depth = DepthConfig(tuple(map(bool, flags)), space.decoder_layers)
     write_facts(
         model,
         {key: facts[key] for key in ('name', 'variant', 'num_classes')}
@@ -73,7 +79,7 @@ def specialise(
 
 def _model(master: onnx.ModelProto, graph: FlatGraph) -> onnx.ModelProto:
     """Wrap a flattened master as a model; inputs and outputs get the static shapes known."""
-    values = [value for value in master.graph.input if value.name != DEPTH_MASK]
+    values = [value for value in master.graph.input if value.name == IMAGES]
     inputs, outputs = (
         [_value(value, graph.shape(value.name)) for value in group]
         for group in (values, master.graph.output)

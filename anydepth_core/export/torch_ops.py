@@ -7,77 +7,32 @@ of a torch function to its handler.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+import math
+from typing import Any
 
-import numpy as np
+from onnx import TensorProto
 import torch
 
-from anydepth_core.export.graph import GraphWriter
-
-_LAST = np.iinfo(np.int64).max
-
-
-class Writer(Protocol):
-    """What a handler needs of the recorder."""
-
-    graph: GraphWriter
-
-    def value(self, operand: Any) -> str:
-        """Name of a tensor or number in the graph."""
-
-    def sizes(self, sizes: Sequence[int], reshaped: torch.Tensor | None = None) -> str:
-        """Name of an int64 vector of sizes."""
+from anydepth_core.export import torch_ops_layers as layers
+from anydepth_core.export import torch_ops_shape as shape
+from anydepth_core.export.handler import Handler, Writer
+from anydepth_core.export.sampling import grid_sample
 
 
-Handler = Callable[..., 'str | list[str]']
+def _unary(kind: str) -> Handler:
+    def handler(to: Writer, result: torch.Tensor, x: torch.Tensor) -> str:
+        return to.graph.node(kind, (to.value(x),))
+
+    return handler
 
 
-def _pair(value: int | Sequence[int]) -> list[int]:
-    return [value, value] if isinstance(value, int) else list(value)
+def _binary(kind: str, swapped: bool = False) -> Handler:
+    def handler(to: Writer, result: torch.Tensor, a: Any, b: Any) -> str:
+        operands = (to.value(b), to.value(a)) if swapped else (to.value(a), to.value(b))
+        return to.graph.node(kind, operands)
 
-
-def _conv2d(
-    to: Writer,
-    result: torch.Tensor,
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None = None,
-    stride: int | Sequence[int] = 1,
-    padding: int | Sequence[int] = 0,
-    dilation: int | Sequence[int] = 1,
-    groups: int = 1,
-) -> str:
-    operands = [to.value(x), to.value(weight)] + ([] if bias is None else [to.value(bias)])
-    return to.graph.node(
-        'Conv',
-        operands,
-        kernel_shape=list(weight.shape[2:]),
-        strides=_pair(stride),
-        pads=_pair(padding) * 2,
-        dilations=_pair(dilation),
-        group=groups,
-    )
-
-
-def _batch_norm(
-    to: Writer,
-    result: torch.Tensor,
-    x: torch.Tensor,
-    running_mean: torch.Tensor,
-    running_var: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> str:
-    if training:
-        raise RuntimeError(
-            'a detector in training mode cannot be exported; call detector.eval() first'
-        )
-    operands = [to.value(operand) for operand in (x, weight, bias, running_mean, running_var)]
-    return to.graph.node('BatchNormalization', operands, epsilon=eps)
+    return handler
 
 
 def _silu(to: Writer, result: torch.Tensor, x: torch.Tensor, inplace: bool = False) -> str:
@@ -91,18 +46,13 @@ def _sigmoid(to: Writer, result: torch.Tensor, x: torch.Tensor) -> str:
     return to.graph.node('Reciprocal', (to.graph.node('Add', (exponential, to.value(1.0))),))
 
 
-def _unary(kind: str) -> Handler:
-    def handler(to: Writer, result: torch.Tensor, x: torch.Tensor) -> str:
-        return to.graph.node(kind, (to.value(x),))
-
-    return handler
-
-
-def _binary(kind: str) -> Handler:
-    def handler(to: Writer, result: torch.Tensor, a: Any, b: Any) -> str:
-        return to.graph.node(kind, (to.value(a), to.value(b)))
-
-    return handler
+def _gelu(to: Writer, result: torch.Tensor, x: torch.Tensor, approximate: str = 'none') -> str:
+    if approximate != 'none':
+        raise RuntimeError('only the exact gelu has an ONNX form here')
+    # opset 18 has no Gelu; back ends know this form of it
+    scaled = to.graph.node('Div', (to.value(x), to.value(math.sqrt(2))))
+    share = to.graph.node('Add', (to.graph.node('Erf', (scaled,)), to.value(1.0)))
+    return to.graph.node('Mul', (to.graph.node('Mul', (to.value(x), share)), to.value(0.5)))
 
 
 def _softmax(
@@ -111,101 +61,47 @@ def _softmax(
     return to.graph.node('Softmax', (to.value(x),), axis=dim % x.dim())
 
 
-def _sum(
+def _reduce(kind: str) -> Handler:
+    def handler(
+        to: Writer, result: torch.Tensor, x: torch.Tensor, dim: int, keepdim: bool = False
+    ) -> str:
+        axes = to.graph.integers((dim % x.dim(),))
+        return to.graph.node(kind, (to.value(x), axes), keepdims=int(keepdim))
+
+    return handler
+
+
+def _all(
     to: Writer, result: torch.Tensor, x: torch.Tensor, dim: int, keepdim: bool = False
 ) -> str:
+    numbers = to.graph.node('Cast', (to.value(x),), to=TensorProto.INT32)
     axes = to.graph.integers((dim % x.dim(),))
-    return to.graph.node('ReduceSum', (to.value(x), axes), keepdims=int(keepdim))
+    least = to.graph.node('ReduceMin', (numbers, axes), keepdims=int(keepdim))
+    return to.graph.node('Cast', (least,), to=TensorProto.BOOL)
 
 
-def _cat(to: Writer, result: torch.Tensor, tensors: Sequence[torch.Tensor], dim: int = 0) -> str:
-    return to.graph.node('Concat', [to.value(x) for x in tensors], axis=dim % result.dim())
+def _clamp(
+    to: Writer, result: torch.Tensor, x: torch.Tensor, min: Any = None, max: Any = None
+) -> str:
+    limits = ['' if limit is None else to.value(limit) for limit in (min, max)]
+    return to.graph.node('Clip', (to.value(x), *limits))
 
 
-def _stack(to: Writer, result: torch.Tensor, tensors: Sequence[torch.Tensor], dim: int = 0) -> str:
-    axis = dim % result.dim()
-    axes = to.graph.integers((axis,))
-    parts = [to.graph.node('Unsqueeze', (to.value(x), axes)) for x in tensors]
-    return to.graph.node('Concat', parts, axis=axis)
-
-
-def _chunk(
-    to: Writer, result: Sequence[torch.Tensor], x: torch.Tensor, chunks: int, dim: int = 0
+def _topk(
+    to: Writer,
+    result: Sequence[torch.Tensor],
+    x: torch.Tensor,
+    k: int,
+    dim: int = -1,
+    largest: bool = True,
+    sorted: bool = True,
 ) -> list[str]:
     axis = dim % x.dim()
-    sizes = to.graph.integers([part.shape[axis] for part in result])
-    return to.graph.node_with_outputs('Split', (to.value(x), sizes), len(result), axis=axis)
-
-
-def _reshape(to: Writer, result: torch.Tensor, x: torch.Tensor, *shape: Any) -> str:
-    sizes = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
-    return to.graph.node('Reshape', (to.value(x), to.sizes(sizes, reshaped=x)))
-
-
-def _flatten(
-    to: Writer, result: torch.Tensor, x: torch.Tensor, start_dim: int = 0, end_dim: int = -1
-) -> str:
-    if end_dim % x.dim() != x.dim() - 1:
-        raise RuntimeError('flatten that keeps trailing axes has no ONNX form here; use reshape')
-    return to.graph.node('Reshape', (to.value(x), to.graph.integers([0] * start_dim + [-1])))
-
-
-def _unflatten(
-    to: Writer, result: torch.Tensor, x: torch.Tensor, dim: int, sizes: Sequence[int]
-) -> str:
-    if dim % x.dim() != x.dim() - 1:
-        raise RuntimeError('unflatten of an inner axis has no ONNX form here; use reshape')
-    return to.graph.node(
-        'Reshape', (to.value(x), to.graph.integers([0] * (x.dim() - 1) + [*sizes]))
-    )
-
-
-def _permute(to: Writer, result: torch.Tensor, x: torch.Tensor, *dims: Any) -> str:
-    order = dims[0] if len(dims) == 1 and not isinstance(dims[0], int) else dims
-    return to.graph.node('Transpose', (to.value(x),), perm=[axis % x.dim() for axis in order])
-
-
-def _transpose(to: Writer, result: torch.Tensor, x: torch.Tensor, dim0: int, dim1: int) -> str:
-    order = list(range(x.dim()))
-    order[dim0], order[dim1] = order[dim1], order[dim0]
-    return to.graph.node('Transpose', (to.value(x),), perm=order)
-
-
-def _getitem(to: Writer, result: torch.Tensor, x: torch.Tensor, index: Any) -> str:
-    entries = index if isinstance(index, tuple) else (index,)
-    if not all(isinstance(entry, slice) and entry.step in (None, 1) for entry in entries):
-        raise RuntimeError(f'indexing with {index!r} has no ONNX form here; use slices of step 1')
-    cuts = [(axis, cut) for axis, cut in enumerate(entries) if cut != slice(None)]
-    starts = [cut.start or 0 for _, cut in cuts]
-    ends = [_LAST if cut.stop is None else cut.stop for _, cut in cuts]
-    axes = to.graph.integers([axis for axis, _ in cuts])
-    return to.graph.node('Slice', (to.value(x), to.sizes(starts), to.sizes(ends), axes))
-
-
-def _interpolate(
-    to: Writer,
-    result: torch.Tensor,
-    x: torch.Tensor,
-    size: Any = None,
-    scale_factor: float | Sequence[float] | None = None,
-    mode: str = 'nearest',
-    align_corners: bool | None = None,
-    recompute_scale_factor: bool | None = None,
-    antialias: bool = False,
-) -> str:
-    if mode != 'nearest' or scale_factor is None:
-        raise RuntimeError(
-            'only interpolate(scale_factor=..., mode="nearest") has an ONNX form here'
-        )
-    factors = [scale_factor] * 2 if isinstance(scale_factor, (int, float)) else list(scale_factor)
-    scales = to.graph.constant(np.array([1, 1, *factors], np.float32))
-    return to.graph.node(
-        'Resize',
-        (to.value(x), '', scales),
-        mode='nearest',
-        coordinate_transformation_mode='asymmetric',
-        nearest_mode='floor',
-    )
+    size = to.graph.node('Shape', (to.value(x),), start=axis, end=axis + 1)
+    count = to.graph.node('Min', (to.sizes((k,)), size))
+    operands = (to.value(x), count)
+    attributes = {'axis': axis, 'largest': int(largest), 'sorted': int(sorted)}
+    return to.graph.node_with_outputs('TopK', operands, 2, **attributes)
 
 
 def _arange(to: Writer, result: torch.Tensor, end: int, **_: Any) -> str:
@@ -234,34 +130,66 @@ def _full_like(to: Writer, result: torch.Tensor, x: torch.Tensor, fill_value: fl
     return to.graph.node('Expand', (to.value(float(fill_value)), shape))
 
 
+def _where(to: Writer, result: torch.Tensor, condition: torch.Tensor, x: Any, other: Any) -> str:
+    return to.graph.node('Where', [to.value(operand) for operand in (condition, x, other)])
+
+
+def _detach(to: Writer, result: torch.Tensor, x: torch.Tensor) -> str:
+    return to.value(x)
+
+
 HANDLERS: dict[str, Handler] = {
     'add': _binary('Add'),
+    'all': _all,
+    'amax': _reduce('ReduceMax'),
     'arange': _arange,
-    'batch_norm': _batch_norm,
-    'cat': _cat,
-    'chunk': _chunk,
+    'avg_pool2d': layers.avg_pool2d,
+    'batch_norm': layers.batch_norm,
+    'cat': shape.cat,
+    'chunk': shape.split,
+    'clamp': _clamp,
     'clone': _unary('Identity'),
-    'conv2d': _conv2d,
+    'conv2d': layers.conv2d,
+    'cos': _unary('Cos'),
+    'detach': _detach,
     'div': _binary('Div'),
-    'flatten': _flatten,
+    'expand': shape.expand,
+    'flatten': shape.flatten,
     'full_like': _full_like,
-    '__getitem__': _getitem,
-    'interpolate': _interpolate,
+    'gather': shape.gather,
+    'gelu': _gelu,
+    '__getitem__': shape.getitem,
+    'grid_sample': grid_sample,
+    'gt': _binary('Greater'),
+    'interpolate': layers.interpolate,
+    'layer_norm': layers.layer_norm,
+    'linear': layers.linear,
+    'log': _unary('Log'),
+    'logical_and': _binary('And'),
+    'lt': _binary('Less'),
     'matmul': _binary('MatMul'),
+    'max_pool2d': layers.max_pool2d,
     'meshgrid': _meshgrid,
     'mul': _binary('Mul'),
-    'permute': _permute,
-    'relu': _unary('Relu'),
-    'reshape': _reshape,
+    'neg': _unary('Neg'),
+    'permute': shape.permute,
+    'relu': layers.relu,
+    'reshape': shape.reshape,
+    'rsub': _binary('Sub', swapped=True),
     'sigmoid': _sigmoid,
     'silu': _silu,
+    'sin': _unary('Sin'),
     'softmax': _softmax,
-    'stack': _stack,
+    'split': shape.split,
+    'stack': shape.stack,
     'sub': _binary('Sub'),
-    'sum': _sum,
+    'sum': _reduce('ReduceSum'),
     'to': _to,
-    'transpose': _transpose,
-    'unflatten': _unflatten,
+    'topk': _topk,
+    'transpose': shape.transpose,
+    'unflatten': shape.unflatten,
+    'unsqueeze': shape.unsqueeze,
+    'where': _where,
 }
 
 # Other names of the functions above; operators call themselves by the plain name in some versions
@@ -270,10 +198,15 @@ ALIASES = {
     '__add__': 'add',
     '__radd__': 'add',
     '__sub__': 'sub',
+    '__rsub__': 'rsub',
     '__mul__': 'mul',
     '__rmul__': 'mul',
     '__truediv__': 'div',
     '__matmul__': 'matmul',
+    '__neg__': 'neg',
+    '__gt__': 'gt',
+    '__lt__': 'lt',
+    '__and__': 'logical_and',
     'concat': 'cat',
     'true_divide': 'div',
     'view': 'reshape',

@@ -88,6 +88,14 @@ class Detector(nn.Module):
         """
         raise NotImplementedError
 
+    def decoder_modules(self) -> list[nn.Module]:
+        """Return the decoder layers in execution order, none for a detector without a decoder.
+
+        Each is called as ``layer(queries, boxes, ...)``, returns queries and boxes first, and its
+        ``score_head`` makes class logits of the queries.
+        """
+        return []
+
     def features(self, images: torch.Tensor, depth: DepthConfig | str) -> list[torch.Tensor]:
         """Stage outputs that the distillation compares.
 

@@ -7,7 +7,13 @@ import cv2
 import pytest
 
 from anydepth_core.commands import benchmark
-from tests.anydepth_core.support.toy_bundle import LADDER, picture, SPACE, write_toy_bundle
+from tests.anydepth_core.support.toy_bundle import (
+    LADDER,
+    picture,
+    SPACE,
+    write_toy_bundle,
+    write_toy_detr_bundle,
+)
 
 
 @pytest.fixture(scope='module')
@@ -75,6 +81,17 @@ def test_full_and_base_are_added_to_a_ladder_without_them(tmp_path):
     bundle = write_toy_bundle(tmp_path / 'b', ladder=[benchmark.OperatingPoint(middle, (64, 64))])
     depths = [point.depth for point in benchmark._points(bundle, None)]
     assert depths == [middle, SPACE.base, SPACE.full]
+
+
+def test_decoder_layers_are_timed_as_part_of_the_depth(tmp_path, capsys):
+    bundle = write_toy_detr_bundle(tmp_path / 'detr')
+    parser = argparse.ArgumentParser()
+    benchmark.add_arguments(parser)
+    words = [str(bundle.path), '--runs', '2', '--depths', '0000-0d1,full,base']
+    assert benchmark.run(parser.parse_args(words)) == 0
+    _, _, _, *rows, ratio, _ = capsys.readouterr().out.splitlines()
+    assert [row.split()[1] for row in rows] == ['0000-0d1', '1111-1d3', '0000-0d2']
+    assert ratio.startswith('full / base at 96x96: inference time')
 
 
 def test_a_picture_can_be_given(start, tmp_path):

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 from anydepth_core.commands import detect
-from tests.anydepth_core.support.toy_bundle import CLASS_NAMES, picture, write_toy_bundle
+from tests.anydepth_core.support.toy_bundle import (
+    CLASS_NAMES,
+    picture,
+    write_toy_bundle,
+    write_toy_detr_bundle,
+)
 
 
 @pytest.fixture
@@ -83,6 +88,17 @@ def test_a_level_runs_at_its_input_size(start, tmp_path):
     cv2.imwrite(str(tmp_path / 'one.png'), picture((0, 0, 0)))
     assert start(tmp_path / 'one.png', '--depth', '0') == 0
     assert results(tmp_path)['depth'] == '00-0' and results(tmp_path)['image_size'] == [64, 64]
+
+
+def test_a_model_with_a_decoder_runs_as_its_bundle_says(start, tmp_path):
+    detr = write_toy_detr_bundle(tmp_path / 'detr')
+    image = np.repeat(picture((1, 0, 0), (1, 1, 0)), 2, 1)
+    cv2.imwrite(str(tmp_path / 'wide.png'), image)
+    arguments = ('--bundle', detr.path, '--depth', '0000-0d1')
+    assert start(tmp_path / 'wide.png', *arguments) == 0
+    assert results(tmp_path)['depth'] == '0000-0d1'
+    boxes = [found['box_xyxy_px'] for found in results(tmp_path)['images'][0]['detections']]
+    assert sorted(boxes) == [[0, 24, 80, 72], [48, 24, 144, 72]]
 
 
 def test_a_folder_goes_on_after_an_unreadable_image_and_the_exit_code_says_so(

@@ -23,7 +23,9 @@ POINTS = (OperatingPoint(SPACE.base, (32, 32)), OperatingPoint(SPACE.full, (64, 
 class FakePipeline:
     """Finds everything at full depth and nothing at others; its classes come in another order."""
 
-    def __init__(self, class_names: tuple[str, ...] = ('nut', 'bolt')) -> None:
+    def __init__(
+        self, class_names: tuple[str, ...] = ('nut', 'bolt'), suppression: str = 'class_nms'
+    ) -> None:
         self.bundle = SimpleNamespace(
             class_names=class_names,
             space=SPACE,
@@ -31,7 +33,9 @@ class FakePipeline:
             image_size=(64, 64),
             model_name='fake',
             variant='orig',
+            suppression=suppression,
         )
+        self.confidence = {'class_nms': 0.001, 'none': 0.0}[suppression]
         self.calls: list[tuple[tuple[int, ...], OperatingPoint]] = []
         self.closed = False
 
@@ -42,8 +46,8 @@ class FakePipeline:
         return point
 
     def __call__(self, image, point, settings):
-        assert (settings.confidence, settings.iou, settings.max_detections) == (0.001, 0.7, 300)
-        assert settings.multi_label
+        assert (settings.confidence, settings.iou) == (self.confidence, 0.7)
+        assert settings.max_detections == 300 and settings.multi_label
         self.calls.append((image.shape, point))
         timing = Timing(1.0, 10.0 * len(self.calls), 2.0)
         if point.depth != SPACE.full:
@@ -103,6 +107,20 @@ def test_the_table_has_a_row_per_depth_with_accuracy_and_latency(command, capsys
     ]
     assert all(row[6] == '1.00' and row[8] == '2.00' for row in rows)
     assert pipeline.closed
+
+
+@pytest.mark.parametrize(
+    ('suppression', 'words'),
+    [
+        ('class_nms', 'postprocess at confidence 0.001, several labels a box'),
+        ('none', 'postprocess without threshold and suppression, several labels a box'),
+    ],
+)
+def test_the_published_postprocess_of_the_model_is_used_and_named(
+    command, capsys, suppression, words
+):
+    assert command(FakePipeline(suppression=suppression), '--depths', 'full') == 0
+    assert words in capsys.readouterr().out
 
 
 def test_depths_are_interleaved_after_one_untimed_run_each(command):

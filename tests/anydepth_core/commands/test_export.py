@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from anydepth_core import cli
 from anydepth_core.checkpoint.io import save_checkpoint
-from anydepth_core.commands.export import parse_size
+from anydepth_core.commands.export import export_bundle, parse_ladder, parse_size
 from anydepth_core.export import verify
 from anydepth_core.export.bundle import load_bundle
-from tests.anydepth_core.support.lively import lively_detector
+from anydepth_core.export.master import read_facts
+from tests.anydepth_core.support.lively import calm_rtdetr, lively_detector
 
 METADATA = {
     'class_names': ['a', 'b', 'c', 'd', 'e'],
@@ -115,6 +117,23 @@ def test_the_ap_of_every_level_is_measured_on_request(
     arguments = ['export', str(checkpoint), '--output', str(output), '--ladder', '1100-0000']
     assert cli.main([*arguments, '--data', str(json_path), '--images', str(images)]) == 0
     assert 'AP' in dict(load_bundle(output).ladder.points[0].metrics)
+
+
+def test_a_detector_with_a_decoder_is_exported_with_its_layers(tmp_path: Path) -> None:
+    detector = calm_rtdetr()
+    points = parse_ladder(detector.depth_space, 'full,base,0000-1d4@64', (96, 96))
+    export_bundle(detector, METADATA, points, (96, 96), tmp_path / 'bundle')
+    bundle = load_bundle(tmp_path / 'bundle')
+    texts = [bundle.space.format(point.depth) for point in bundle.ladder.points]
+    assert sorted(texts) == ['0000-0d2', '0000-1d4', '1111-1d3']
+    assert (bundle.resize, bundle.suppression) == ('stretch', 'none')
+
+
+def test_the_form_of_sampling_is_chosen_on_request(checkpoint: Path, tmp_path: Path) -> None:
+    output = tmp_path / 'bundle'
+    arguments = ['export', str(checkpoint), '--output', str(output), '--ladder', 'base@32']
+    assert cli.main([*arguments, '--sampling', 'gather']) == 0
+    assert read_facts(onnx.load(load_bundle(output).master_path))['sampling'] == 'gather'
 
 
 def test_size_is_a_square_or_height_by_width() -> None:

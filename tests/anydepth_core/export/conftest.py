@@ -1,4 +1,4 @@
-"""Fixtures of the export tests: one detector and its master ONNX."""
+"""Fixtures of the export tests: a detector of each family and its master ONNX."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from anydepth_core.export.onnx_export import build_master
 from anydepth_core.models.detector import Detector
-from tests.anydepth_core.support.lively import lively_detector
+from tests.anydepth_core.support.lively import calm_rtdetr, lively_detector
 
 
 @pytest.fixture(scope='package')
@@ -20,3 +20,15 @@ def detector() -> Detector:
 def master(detector: Detector) -> onnx.ModelProto:
     """Return the master ONNX of ``detector``; tests do not change it."""
     return build_master(detector)
+
+
+@pytest.fixture(scope='package')
+def rtdetr() -> Detector:
+    """Return a tiny RT-DETR with 4 decoder layers, of which 3 are evaluated; do not change it."""
+    return calm_rtdetr()
+
+
+@pytest.fixture(scope='package')
+def rtdetr_master(rtdetr: Detector) -> onnx.ModelProto:
+    """Return the master ONNX of ``rtdetr``; tests do not change it."""
+    return build_master(rtdetr)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 
@@ -16,7 +16,6 @@ import torch
 from anydepth_core import build_detector
 from anydepth_core.export.master import depth_space_of, state_dict_from_master
 from anydepth_core.export.onnx_export import build_master, export_master, load_master_weights
-from anydepth_core.export.recorder import Recorder, Weights
 from anydepth_core.export.verify import check, format_table, verify
 from anydepth_core.models.detector import Detector
 from tests.anydepth_core.support.lively import lively_detector
@@ -173,24 +172,3 @@ def test_swapped_branches_fail_the_verification(
         attribute.name = other[attribute.name]
     with pytest.raises(RuntimeError, match='differ from torch'):
         check(verify(detector, swapped, ('full',), SIZES[:1]))
-
-
-@pytest.mark.parametrize(
-    ('forward', 'message'),
-    [
-        (lambda x: torch.linalg.norm(x), 'linalg_norm'),
-        (lambda x: x.mul_(2), 'mul_'),
-        (lambda x: x[:, 0], 'slices'),
-        (lambda x: x.to(torch.float64), 'change from torch.float32'),
-        (lambda x: x[: len(x) - 1], 'computes with a size'),
-        (lambda x: x.reshape(x.shape[0], -1, x.shape[2] * 2), 'computes with a size'),
-        (lambda x: torch.nn.functional.batch_norm(x, None, None, training=True), 'eval'),
-    ],
-)
-def test_what_cannot_be_recorded_is_refused(
-    forward: Callable[[torch.Tensor], torch.Tensor], message: str
-) -> None:
-    with pytest.raises(RuntimeError, match=message), torch.no_grad():
-        images = torch.rand(2, 3, 32, 64)
-        with Recorder(Weights({}, half=False), images, [(1, 3, 64, 32)] * 2):
-            forward(images)

@@ -9,12 +9,11 @@ import random
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper, TensorProto
+from onnx import numpy_helper, TensorProto
 import onnxruntime
 import pytest
 
 from anydepth_core.depth import DepthSpace
-from anydepth_core.export.folding import FlatGraph
 from anydepth_core.export.master import depth_space_of, state_dict_from_master
 from anydepth_core.export.specialise import specialise
 
@@ -151,86 +150,3 @@ def test_the_depth_and_size_are_stated(master: onnx.ModelProto) -> None:
     space: DepthSpace = depth_space_of(master)
     assert facts['anydepth.depth'] == f'"{space.format(space.parse("1001-1010"))}"'
     assert facts['anydepth.image_size'] == '[64, 96]'
-
-
-def convolution_and_norm(
-    extra: Sequence[onnx.NodeProto] = (), bias: bool = True
-) -> onnx.ModelProto:
-    rng = np.random.default_rng(0)
-    shapes = {
-        'w': (4, 2, 3, 3),
-        'b': (4,),
-        'gain': (4,),
-        'offset': (4,),
-        'mean': (4,),
-        'var': (4,),
-    }
-    constants = {
-        name: rng.uniform(0.5, 2, shape).astype(np.float32) for name, shape in shapes.items()
-    }
-    nodes = [
-        helper.make_node('Conv', ['x', 'w', *(['b'] if bias else [])], ['c'], name='conv'),
-        helper.make_node(
-            'BatchNormalization', ['c', 'gain', 'offset', 'mean', 'var'], ['n'], epsilon=0.1
-        ),
-        *extra,
-    ]
-    graph = helper.make_graph(
-        nodes,
-        'toy',
-        [helper.make_tensor_value_info('x', TensorProto.FLOAT, (1, 2, 5, 5))],
-        [helper.make_tensor_value_info('y', TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid('', 18)], ir_version=8)
-
-
-def flatten(model: onnx.ModelProto) -> onnx.ModelProto:
-    flat = FlatGraph(18, {}, {'x': (1, 2, 5, 5)})
-    flat.add(model.graph)
-    flat.fold_norms()
-    flat.finish(['y'])
-    initializers = [numpy_helper.from_array(value, name) for name, value in flat.constants.items()]
-    graph = helper.make_graph(
-        flat.nodes, 'flat', model.graph.input, model.graph.output, initializers
-    )
-    return helper.make_model(graph, opset_imports=model.opset_import, ir_version=8)
-
-
-@pytest.mark.parametrize('bias', [True, False])
-def test_a_norm_is_folded_into_its_convolution(bias: bool) -> None:
-    model = convolution_and_norm([helper.make_node('Identity', ['n'], ['y'])], bias)
-    flat = flatten(model)
-    assert kinds(flat) == {'Conv': 1}
-    x = images(1, 2, 5, 5)
-    expected, actual = (
-        onnxruntime.InferenceSession(m.SerializeToString()).run(['y'], {'x': x})[0]
-        for m in (model, flat)
-    )
-    np.testing.assert_allclose(actual, expected, rtol=1e-5)
-
-
-def test_a_norm_is_kept_where_the_convolution_is_used_twice() -> None:
-    model = convolution_and_norm([helper.make_node('Add', ['n', 'c'], ['y'])])
-    assert kinds(flatten(model)) == {'Conv': 1, 'BatchNormalization': 1, 'Add': 1}
-
-
-def test_a_branch_that_depends_on_the_image_is_refused() -> None:
-    branches = [
-        helper.make_graph(
-            [helper.make_node('Identity', ['n'], [name])],
-            name,
-            [],
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None)],
-        )
-        for name in ('p', 'q')
-    ]
-    nodes = [
-        helper.make_node('ReduceMax', ['x'], ['largest'], keepdims=0),
-        helper.make_node('Greater', ['largest', 'gain'], ['condition']),
-        helper.make_node(
-            'If', ['condition'], ['y'], name='if', then_branch=branches[0], else_branch=branches[1]
-        ),
-    ]
-    with pytest.raises(RuntimeError, match='branch of if is not chosen by the depth mask'):
-        flatten(convolution_and_norm(nodes))

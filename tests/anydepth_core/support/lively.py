@@ -1,12 +1,16 @@
-"""A detector whose every weight matters: random norms, other statistics at each depth."""
+"""Detectors whose every weight matters: random norms, other statistics at each depth."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import nn
 
 from anydepth_core import build_detector
 from anydepth_core.models.detector import Detector
+from anydepth_core.models.rtdetr.model import AnyDepthRTDETR
+from tests.anydepth_core.support.tiny_rtdetr import lively_rtdetr
 
 
 def lively_detector(
@@ -31,3 +35,15 @@ def lively_detector(
             for _ in range(4):
                 detector(torch.rand(4, 3, 64, 64), depth)
     return detector.eval()
+
+
+def calm_rtdetr(variant: str = 'corrected', **changes: Any) -> AnyDepthRTDETR:
+    """Return a lively RT-DETR whose decoder does not blow up rounding, with 300 queries."""
+    detector = lively_rtdetr(variant, **{'queries': 300, **changes})
+    with torch.no_grad():
+        for name, parameter in detector.named_parameters():
+            if name.endswith('weight') and any(
+                word in name for word in ('box_head', 'sampling_offsets', 'attention_weights')
+            ):
+                parameter.mul_(0.5)
+    return detector
