@@ -112,7 +112,7 @@ def export_bundle(
 
     from anydepth_core.export.bundle import write_bundle
     from anydepth_core.export.onnx_export import export_master, load_master_weights
-    from anydepth_core.export.verify import check, format_table, verify
+    from anydepth_core.export.verify import check, format_table, verify_cases
 
     space = detector.depth_space
     class_names = _class_names(metadata, detector.num_classes)
@@ -131,9 +131,12 @@ def export_bundle(
         ]
         points.sort(key=lambda point: dict(point.metrics)['multiply_adds'])
         print('ladder:', *(_describe(space, point) for point in points), sep='\n  ')
-        depths = list(dict.fromkeys(point.depth for point in points))
-        sizes = {size, (size[0], size[1] + 64), *(point.image_size for point in points)}
-        differences = verify(detector, master, depths, sorted(sizes))
+        # what the ladder serves, and a wider input: no size may be frozen into the master
+        cases = [(point.depth, point.image_size) for point in points]
+        cases.append((points[-1].depth, (size[0], size[1] + 64)))
+        differences = verify_cases(
+            detector, master, tqdm(cases, desc='verifying', unit='case', leave=False, disable=None)
+        )
         check(differences)
         write_bundle(
             output,

@@ -7,8 +7,13 @@ from dataclasses import replace
 import logging
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-HELP = 'train a detector by a recipe (YAML)'
+if TYPE_CHECKING:
+    from anydepth_core.train.distributed import Processes
+    from anydepth_core.train.settings import TrainSettings
+
+HELP = 'train a detector by a recipe (YAML), also under torchrun'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +31,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--resume', action='store_true', help='go on with the run in the output folder'
     )
-    parser.add_argument('--device', help='torch device; default: the GPU where there is one')
+    parser.add_argument(
+        '--weights',
+        help='checkpoint to start from instead of that of the recipe, in any form that '
+        'anydepth convert reads; with another number of classes, what depends on it starts fresh',
+    )
+    parser.add_argument(
+        '--device',
+        help='torch device; default: the GPU where there is one, under torchrun one per process',
+    )
     parser.add_argument('--epochs', type=int, help='epochs instead of those of the recipe')
     parser.add_argument(
         '--workers', type=int, help='data loading processes instead of those of the recipe'
@@ -42,22 +55,17 @@ def run(args: argparse.Namespace) -> int:
     # costs as much as running them
     os.environ.setdefault('ONEDNN_PRIMITIVE_CACHE_CAPACITY', '20000')
     try:
-        import torch
-
-        from anydepth_core.train.trainer import Trainer
+        from anydepth_core.train.distributed import joined
+        from anydepth_core.train.recipe import load_recipe
+        import anydepth_core.train.trainer  # noqa: F401
     except ImportError as error:
         raise RuntimeError(
             f'training needs torch and friends ({error}): see "Training" in the README'
         ) from None
-    from anydepth_core.config import load_settings
-    from anydepth_core.data.coco import CocoDataset
-    from anydepth_core.train.settings import TrainSettings
-
-    logging.basicConfig(level=logging.INFO, format='%(message)s')
-    settings = load_settings(args.config, TrainSettings)
+    settings = load_recipe(args.config)
     given = {
         name: getattr(args, name)
-        for name in ('epochs', 'workers')
+        for name in ('epochs', 'workers', 'weights')
         if getattr(args, name) is not None
     }
     settings = replace(settings, **given)
@@ -65,16 +73,29 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(
             f'{args.output} holds a run already: add --resume or choose another --output'
         )
+    with joined(args.device) as processes:
+        level = logging.INFO if processes.first else logging.ERROR
+        logging.basicConfig(level=level, format='%(message)s')
+        return _train(args, settings, processes)
+
+
+def _train(args: argparse.Namespace, settings: TrainSettings, processes: Processes) -> int:
+    from anydepth_core.data.coco import CocoDataset
+    from anydepth_core.train.trainer import Trainer
+
     data = settings.data
     train_set = CocoDataset(
         args.data / data.train, args.data / data.train_images, cache=data.cache, limit=args.limit
     )
+    # only the first process evaluates
     val_set = CocoDataset(
-        args.data / data.val, args.data / data.val_images, cache=data.cache, limit=args.limit
+        args.data / data.val,
+        args.data / data.val_images,
+        cache=data.cache and processes.first,
+        limit=args.limit,
     )
-    device = torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))
     try:
-        metrics = Trainer(settings, train_set, val_set, args.output, device, args.resume).run()
+        metrics = Trainer(settings, train_set, val_set, args.output, processes, args.resume).run()
     except FloatingPointError as error:
         raise RuntimeError(f'{error}; the last epoch is kept in {args.output}') from None
     except ValueError as error:

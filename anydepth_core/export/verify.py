@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +53,17 @@ def verify(
     sizes: Sequence[tuple[int, int]] = ((320, 320), (256, 384)),
     seed: int = 0,
 ) -> list[Difference]:
+    """Compare as :func:`verify_cases` does, every depth at every size."""
+    cases = [(depth, size) for depth in depths for size in sizes]
+    return verify_cases(detector, master, cases, seed)
+
+
+def verify_cases(
+    detector: Detector,
+    master: onnx.ModelProto,
+    cases: Iterable[tuple[DepthConfig | str, tuple[int, int]]],
+    seed: int = 0,
+) -> list[Difference]:
     """Run master, specialised graphs and torch on the same random images.
 
     Torch computes with the weights of the master, that is after their rounding to half precision.
@@ -61,8 +72,7 @@ def verify(
     Args:
         detector: a detector like the one the master was written from; it is not changed.
         master: the master ONNX.
-        depths: the depths to compare.
-        sizes: (height, width) of the images; the specialised graphs are made for each.
+        cases: depths, each with the (height, width) of the image.
         seed: seed of the images.
 
     Returns:
@@ -78,14 +88,14 @@ def verify(
     reference = Reference(copy, TOLERANCE)
     space, session = copy.depth_space, _session(master)
     differences = []
-    for depth in map(space.parse, depths):
-        for size in sizes:
-            case = reference.case(depth, size, seed)
-            for graph, actual in _onnx_outputs(master, session, depth, case.images):
-                for name, error in reference.errors(actual, case.outputs).items():
-                    differences.append(
-                        Difference(graph, space.format(depth), size, name, error, case.tolerance)
-                    )
+    for given, size in cases:
+        depth = space.parse(given)
+        case = reference.case(depth, size, seed)
+        for graph, actual in _onnx_outputs(master, session, depth, case.images):
+            for name, error in reference.errors(actual, case.outputs).items():
+                differences.append(
+                    Difference(graph, space.format(depth), size, name, error, case.tolerance)
+                )
     return differences
 
 

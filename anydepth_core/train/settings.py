@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from anydepth_core.data.augment import AugmentSettings
-from anydepth_core.models.yolov12.criterion import DetectionGains
-from anydepth_core.train.distill import DistillationSettings
 from anydepth_core.train.optim import OptimizerSettings
 
 PRECISIONS = ('float32', 'bfloat16', 'float16')
@@ -18,11 +17,11 @@ class ModelSettings:
 
     Attributes:
         name: model name, for example ``anydepth_yolov12n``.
-        variant: block layout, ``orig`` or ``switch``.
+        variant: block layout; None for the usual one of the model.
     """
 
     name: str
-    variant: str = 'orig'
+    variant: str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,45 +44,36 @@ class DataSettings:
 
 
 @dataclass(frozen=True)
-class LossSettings:
-    """Weights of the losses.
-
-    Attributes:
-        alpha_base: weight of the ground truth in the base pass; the distillation has the rest.
-        detection: weights of the detection loss.
-        distillation: temperatures and weights of the distillation loss.
-    """
-
-    alpha_base: float = 0.2
-    detection: DetectionGains = field(default_factory=DetectionGains)
-    distillation: DistillationSettings = field(default_factory=DistillationSettings)
-
-
-@dataclass(frozen=True)
 class TrainSettings:
     """A recipe.
 
     Attributes:
         model: which detector.
+        weights: checkpoint to start from, in any form that ``anydepth convert`` reads; tensors
+            that depend on the number of classes may differ and then start fresh. Empty to start
+            from random weights.
         data: which files.
         image_size: (height, width) of the network input, multiples of 32.
         epochs: epochs in all.
         plain_epochs: how many of the last epochs run without mosaic and at ``image_size``.
-        random_sizes: sides of square inputs drawn per batch before the plain epochs; empty for
-            ``image_size``.
-        batch_size: images per step.
+        random_sizes: sides of square inputs drawn per batch before the plain epochs, more often
+            if named more often; empty for ``image_size``.
+        batch_size: images per step and process.
         seed: seed of weights, order and augmentation.
         precision: ``float32``, ``bfloat16`` or ``float16`` (the losses are always float32).
-        workers: data loading processes.
+        workers: data loading processes of each training process.
         clip_norm: largest norm of the gradient.
         ema_decay: final decay of the averaged weights.
+        ema_ramp: steps after which the decay has reached 63 % of that.
         evaluate_every: epochs between evaluations at full and base.
         augment: augmentation.
         optimizer: optimiser and schedule.
-        loss: weights of the losses.
+        loss: what the losses of the detector's family are built from, see ``families``; None for
+            the defaults.
     """
 
     model: ModelSettings
+    weights: str = ''
     data: DataSettings = field(default_factory=DataSettings)
     image_size: tuple[int, int] = (640, 640)
     epochs: int = 100
@@ -95,10 +85,11 @@ class TrainSettings:
     workers: int = 2
     clip_norm: float = 10.0
     ema_decay: float = 0.9999
+    ema_ramp: float = 2000
     evaluate_every: int = 1
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
-    loss: LossSettings = field(default_factory=LossSettings)
+    loss: Any = None
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
@@ -109,3 +100,6 @@ class TrainSettings:
         for name in ('epochs', 'batch_size', 'evaluate_every'):
             if getattr(self, name) < 1:
                 raise ValueError(f'{name} is {getattr(self, name)}; at least 1 is needed')
+        for name in ('clip_norm', 'ema_ramp'):
+            if not getattr(self, name) > 0:
+                raise ValueError(f'{name} is {getattr(self, name)}; more than 0 is needed')

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 import logging
 from pathlib import Path
 import time
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from tqdm import tqdm
 
 from anydepth_core.checkpoint.io import save_checkpoint
@@ -20,12 +19,16 @@ from anydepth_core.data.loader import Batch, build_loader, Loader
 from anydepth_core.evaluation.evaluator import evaluate
 from anydepth_core.evaluation.torch_predict import torch_predict
 from anydepth_core.models.build import build_detector
+from anydepth_core.train.distributed import ALONE, Processes
 from anydepth_core.train.ema import Ema
+from anydepth_core.train.families import build_objective
 from anydepth_core.train.metrics_log import MetricsLog
 from anydepth_core.train.optim import build_optimizer, step_rates
 from anydepth_core.train.settings import TrainSettings
+from anydepth_core.train.start import starting_detector
 from anydepth_core.train.state import load_state, save_state
 from anydepth_core.train.step import any_depth_step, StepLosses, StepSettings
+from anydepth_core.train.views import draw_views
 
 logger = logging.getLogger(__name__)
 
@@ -38,18 +41,19 @@ class Trainer:
 
     ``output`` receives ``last.safetensors`` and ``best.safetensors`` (averaged weights; best by
     the mean of AP at full and base), ``state.safetensors`` (everything a resumed run needs) and
-    ``metrics.csv``.
+    ``metrics.csv``. Of several processes the first one evaluates and writes.
 
     Args:
         settings: the recipe.
         train_set: training images.
         val_set: validation images, with the same classes.
         output: folder for the results.
-        device: torch device.
+        processes: the processes that train together, and the device of this one.
         resume: go on from ``state.safetensors`` in ``output``.
 
     Raises:
-        ValueError: if the data sets have different classes, or there is nothing to resume.
+        ValueError: if the data sets have different classes, the weights of the recipe do not fit,
+            or there is nothing to resume.
     """
 
     def __init__(
@@ -58,21 +62,26 @@ class Trainer:
         train_set: CocoDataset,
         val_set: CocoDataset,
         output: Path,
-        device: torch.device,
+        processes: Processes = ALONE,
         resume: bool = False,
     ) -> None:
         if train_set.class_names != val_set.class_names:
             raise ValueError('training and validation annotations list different classes')
         torch.manual_seed(settings.seed)
-        self.settings, self.output, self.device = settings, output, device
+        self.settings, self.output, self.processes = settings, output, processes
         self.train_set, self.val_set = train_set, val_set
-        detector = build_detector(
-            settings.model.name, settings.model.variant, len(train_set.class_names)
-        )
-        # channels last: the layout in which both CPU and GPU convolutions are fastest
+        device, classes = processes.device, len(train_set.class_names)
+        if resume:
+            detector = build_detector(settings.model.name, settings.model.variant, classes)
+        else:
+            detector = starting_detector(settings.model, classes, settings.weights)
         self.detector = detector.to(device)
+        # channels last: the layout in which both CPU and GPU convolutions are fastest
         self.detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.ema = Ema(self.detector, settings.ema_decay)
+        self.objective = build_objective(
+            self.detector.family, settings.loss, classes, settings.seed, processes
+        )
+        self.ema = Ema(self.detector, settings.ema_decay, settings.ema_ramp)
         self.optimizer = build_optimizer(self.detector, settings.optimizer)
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == 'float16')
         self.first_epoch, self.best = 0, -1.0
@@ -82,6 +91,7 @@ class Trainer:
             )
             self.first_epoch, self.best = progress['epoch'], progress['best']
         self.log = MetricsLog(output / 'metrics.csv', self.first_epoch)
+        self.parallel = processes.parallel(self.detector)
 
     @property
     def autocast(self) -> torch.dtype | None:
@@ -96,7 +106,8 @@ class Trainer:
         """Train until the last epoch.
 
         Returns:
-            The COCO statistics of the last evaluation, per depth.
+            The COCO statistics of the last evaluation, per depth; nothing in other processes than
+            the first.
 
         Raises:
             FloatingPointError: if a loss is not finite; the files of the last epoch are intact.
@@ -105,38 +116,43 @@ class Trainer:
         for epoch in range(self.first_epoch, self.settings.epochs):
             started = time.monotonic()
             row = self.train_epoch(epoch)
-            last = epoch + 1 == self.settings.epochs
-            if last or (epoch + 1) % self.settings.evaluate_every == 0:
-                metrics = self.evaluate()
-                row |= {
-                    f'{name}_{depth}': metrics[depth][name]
-                    for depth in DEPTHS
-                    for name in ('AP', 'AP50')
-                }
-            self.log.append({'epoch': epoch, **row, 'seconds': time.monotonic() - started})
-            self._save(epoch + 1, metrics)
-            logger.info('epoch %d: %s', epoch + 1, _summary(row))
+            if self.processes.first:
+                metrics = self._finish_epoch(epoch, row, started) or metrics
+            self.processes.wait()
         return metrics
 
     def train_epoch(self, epoch: int) -> dict[str, float]:
-        """Train one epoch and return the mean losses and the last learning rate."""
+        """Train one epoch; return the mean losses of this process and the last learning rate."""
         self.detector.train()
+        self.objective.set_epoch(epoch)
         loader = self._loader(epoch)
-        settings = StepSettings(self.settings.loss, self.settings.clip_norm, self.autocast)
-        sums: dict[str, float] = {}
-        bar = tqdm(
-            loader, desc=f'epoch {epoch + 1}/{self.settings.epochs}', unit='step', mininterval=1
+        take_step = partial(
+            any_depth_step,
+            self.detector,
+            optimizer=self.optimizer,
+            objective=self.objective,
+            settings=StepSettings(self.settings.clip_norm, self.autocast),
+            scaler=self.scaler,
+            ema=self.ema,
+            parallel=self.parallel,
+            processes=self.processes,
         )
-        for step, batch in enumerate(self._batches(bar, epoch)):
-            rates = step_rates(
-                self.settings.optimizer, epoch + step / len(loader), self.settings.epochs
-            )
-            losses = any_depth_step(
-                self.detector, batch, self.optimizer, settings, self.scaler, self.ema, rates
-            )
-            for name, value in _flat(losses).items():
-                sums[name] = sums.get(name, 0.0) + value / len(loader) / self.settings.batch_size
-            bar.set_postfix(_shown(losses, self.settings.batch_size), refresh=False)
+        sums: dict[str, float] = {}
+        with tqdm(
+            loader,
+            desc=f'epoch {epoch + 1}/{self.settings.epochs}',
+            unit='step',
+            mininterval=1,
+            disable=not self.processes.first,
+        ) as bar:
+            for step, (batch, base_batch) in enumerate(self._views(bar, epoch)):
+                rates = step_rates(
+                    self.settings.optimizer, epoch + step / len(loader), self.settings.epochs
+                )
+                losses = take_step(batch=batch, base_batch=base_batch, rates=rates)
+                for name, value in _flat(losses).items():
+                    sums[name] = sums.get(name, 0.0) + value / len(loader)
+                bar.set_postfix(_shown(losses), refresh=False)
         return {'rate': rates.rate, **sums}
 
     def evaluate(self) -> dict[str, dict[str, float]]:
@@ -150,6 +166,23 @@ class Trainer:
             for depth in DEPTHS
         }
 
+    def _finish_epoch(
+        self, epoch: int, row: dict[str, float], started: float
+    ) -> dict[str, dict[str, float]]:
+        """Evaluate where it is due, log and save."""
+        metrics: dict[str, dict[str, float]] = {}
+        if epoch + 1 == self.settings.epochs or (epoch + 1) % self.settings.evaluate_every == 0:
+            metrics = self.evaluate()
+            row |= {
+                f'{name}_{depth}': metrics[depth][name]
+                for depth in DEPTHS
+                for name in ('AP', 'AP50')
+            }
+        self.log.append({'epoch': epoch, **row, 'seconds': time.monotonic() - started})
+        self._save(epoch + 1, metrics)
+        logger.info('epoch %d: %s', epoch + 1, _summary(row))
+        return metrics
+
     def _loader(self, epoch: int) -> Loader:
         augment = self.settings.augment
         if self._plain(epoch):
@@ -162,21 +195,18 @@ class Trainer:
             self.settings.workers,
             self.settings.seed,
             shuffle=True,
+            resize=self.detector.resize,
+            shard=(self.processes.rank, self.processes.count),
         )
         loader.set_epoch(epoch)
         return loader
 
-    def _batches(self, batches: Any, epoch: int) -> Iterator[Batch]:
-        """Move batches to the device, before the plain epochs at sizes drawn from the seed."""
-        sizes = self.settings.random_sizes
+    def _views(self, batches: Iterable[Batch], epoch: int) -> Iterator[tuple[Batch, Batch | None]]:
+        """Batches on the device, before the plain epochs at sizes drawn from the seed."""
         generator = torch.Generator().manual_seed(self.settings.seed * 100_003 + epoch)
-        for batch in batches:
-            batch = batch.to(self.device)
-            if sizes and not self._plain(epoch):
-                side = sizes[int(torch.randint(len(sizes), (), generator=generator))]
-                batch = resize_batch(batch, (side, side))
-            batch.images = batch.images.contiguous(memory_format=torch.channels_last)
-            yield batch
+        sizes = () if self._plain(epoch) else self.settings.random_sizes
+        same_view, device = self.objective.same_view, self.processes.device
+        return draw_views(batches, sizes, same_view, generator, device)
 
     def _plain(self, epoch: int) -> bool:
         return epoch >= self.settings.epochs - self.settings.plain_epochs
@@ -206,16 +236,6 @@ class Trainer:
         )
 
 
-def resize_batch(batch: Batch, size: tuple[int, int]) -> Batch:
-    """Scale the images of a batch, and their boxes, to another (height, width)."""
-    height, width = batch.images.shape[2:]
-    if (height, width) == size:
-        return batch
-    images = F.interpolate(batch.images, size, mode='bilinear', antialias=True)
-    scale = torch.tensor([size[1] / width, size[0] / height] * 2, device=images.device)
-    return replace(batch, images=images, boxes_xyxy_px=batch.boxes_xyxy_px * scale)
-
-
 def _flat(losses: StepLosses) -> dict[str, float]:
     parts = {'full': losses.full, 'base': losses.base, 'distillation': losses.distillation}
     return {
@@ -223,12 +243,12 @@ def _flat(losses: StepLosses) -> dict[str, float]:
     }
 
 
-def _shown(losses: StepLosses, batch_size: int) -> dict[str, str]:
-    """Losses per image for the progress bar."""
+def _shown(losses: StepLosses) -> dict[str, str]:
+    """Losses for the progress bar."""
     return {
-        'full': f'{losses.full["total"] / batch_size:.2f}',
-        'base': f'{losses.base["total"] / batch_size:.2f}',
-        'distillation': f'{losses.distillation["total"] / batch_size:.3f}',
+        'full': f'{losses.full["total"]:.2f}',
+        'base': f'{losses.base["total"]:.2f}',
+        'distillation': f'{losses.distillation["total"]:.3f}',
     }
 
 

@@ -88,7 +88,7 @@ class Yolov12Objective:
         return {}
 
     def full(self, raw: DensePredictions, targets: PaddedTargets) -> tuple[Losses, Teacher]:
-        """Detection loss of the full pass: ``box``, ``cls``, ``dfl``, ``total``."""
+        """Compute the detection loss of the full pass: ``box``, ``cls``, ``dfl``, ``total``."""
         flat = flatten(raw)
         losses, assignment = self._detection(flat, targets)
         features = [feature.detach() for feature in _precise(raw.features)]
@@ -97,7 +97,7 @@ class Yolov12Objective:
     def base(
         self, raw: DensePredictions, teacher: Teacher, targets: PaddedTargets
     ) -> tuple[Losses, Losses]:
-        """Detection loss, and distillation ``box``, ``cls``, ``dfl``, ``feat``, ``total``."""
+        """Compute detection loss and distillation: ``box``, ``cls``, ``dfl``, ``feat``, ``total``."""
         flat = flatten(raw)
         losses, assignment = self._detection(flat, targets)
         distillation = distillation_loss(

@@ -165,6 +165,20 @@ def test_every_image_is_drawn_once_an_epoch(dataset):
     assert sorted(order) == list(range(5)) and order != list(range(5))
 
 
+def test_shares_of_two_processes_make_the_joint_batches(dataset):
+    joint = batches(dataset, batch_size=2, epoch=3)
+    shares = [batches(dataset, batch_size=1, epoch=3, shard=(rank, 2)) for rank in range(2)]
+    assert [len(share) for share in shares] == [2, 2] == [len(joint)] * 2
+    for step, batch in enumerate(joint):
+        for rank in range(2):
+            assert torch.equal(shares[rank][step].images[0], batch.images[rank])
+
+
+def test_more_processes_than_images_are_refused(dataset):
+    with pytest.raises(ValueError, match='5 images are too few for 6 processes'):
+        batches(dataset, shard=(0, 6))
+
+
 def test_batches_without_any_object_are_empty_not_missing(write_coco):
     dataset = CocoDataset(*write_coco(sizes=((20, 30), (31, 17))))
     for augment, resize in (

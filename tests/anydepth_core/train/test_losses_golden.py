@@ -7,8 +7,8 @@ import torch
 
 from anydepth_core.models.yolov12.assigner import pad_targets
 from anydepth_core.models.yolov12.criterion import detection_loss, DetectionGains
+from anydepth_core.models.yolov12.distill import distillation_loss, DistillationSettings, PRESETS
 from anydepth_core.models.yolov12.predictions import DensePredictions, flatten
-from anydepth_core.train.distill import distillation_loss, DistillationSettings, PRESETS
 from tests import golden
 
 PACK = golden.load(Path(__file__).parents[2] / 'data' / 'golden' / 'yolo_loss_n.npz')

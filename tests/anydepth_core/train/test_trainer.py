@@ -1,17 +1,20 @@
 """Training runs of two tiny epochs: files, resume, refusals."""
 
 import csv
-import json
+from dataclasses import replace
+from functools import partial
 
-import cv2
-import numpy as np
 import pytest
 
 from anydepth_core.checkpoint import load_checkpoint, read_metadata
+from anydepth_core.checkpoint.io import read_tensors
 from anydepth_core.cli import main
+from anydepth_core.models.build import BUILDERS
+from anydepth_core.models.rtdetr.model import AnyDepthRTDETR
+from tests.anydepth_core.support.small_batch import TINY_RTDETR
 
-RECIPE = """
-model: {name: anydepth_yolov12n}
+PUBLISHED_RTDETR = """
+model: {name: tiny_rtdetr, variant: published}
 data: {cache: false}
 image_size: [64, 64]
 epochs: 2
@@ -19,40 +22,18 @@ plain_epochs: 1
 random_sizes: [32, 64]
 batch_size: 4
 workers: 0
-optimizer: {name: adamw, rate: 1e-3, warmup_epochs: 0}
+clip_norm: 0.1
+ema_ramp: 10
+augment: {hsv: [0, 0, 0], translate: 0, scale: 0, mosaic: 0, photometric: 0.5, crop: 0.8}
+optimizer: {name: adamw, rate: 1e-3, backbone_rate: 1e-4, schedule: constant, warmup_epochs: 0}
+loss: {same_view: false, base_vfl: 0.0, distillation: {class_form: softmax}}
 """
 
 
-@pytest.fixture
-def data(tmp_path):
-    rng = np.random.default_rng(0)
-    for split, count in (('train', 8), ('val', 3)):
-        (tmp_path / split).mkdir()
-        images, annotations = [], []
-        for i in range(count):
-            picture = rng.integers(0, 255, (48, 60, 3), dtype=np.uint8)
-            cv2.rectangle(picture, (10, 10), (40, 35), (0, 0, 255), -1)
-            cv2.imwrite(str(tmp_path / split / f'{i}.png'), picture)
-            images.append({'id': i, 'file_name': f'{i}.png', 'width': 60, 'height': 48})
-            if i != 1:
-                annotations.append(
-                    {
-                        'id': i + 1,
-                        'image_id': i,
-                        'category_id': 7,
-                        'bbox': [10, 10, 31, 26],
-                        'area': 806,
-                        'iscrowd': 0,
-                    }
-                )
-        content = {
-            'images': images,
-            'annotations': annotations,
-            'categories': [{'id': 7, 'name': 'box'}],
-        }
-        (tmp_path / f'{split}.json').write_text(json.dumps(content))
-    (tmp_path / 'recipe.yaml').write_text(RECIPE)
-    return tmp_path
+@pytest.fixture(autouse=True)
+def tiny_rtdetr(monkeypatch):
+    layout = replace(TINY_RTDETR, frozen=True)
+    monkeypatch.setitem(BUILDERS, 'tiny_rtdetr', partial(AnyDepthRTDETR, 'tiny_rtdetr', layout))
 
 
 def train(data, output, *options):
@@ -74,7 +55,28 @@ def rows(folder):
         return [{k: v for k, v in row.items() if k != 'seconds'} for row in csv.DictReader(file)]
 
 
-def test_run_writes_checkpoints_and_a_log_and_resumes_exactly(data, capsys):
+def stop_in_second_epoch(monkeypatch):
+    """Let training end as a killed process does."""
+    from anydepth_core.train import trainer
+
+    class Stop(BaseException):
+        pass
+
+    original = trainer.Trainer.train_epoch
+
+    def stopping(self, epoch):
+        if epoch == 1:
+            raise Stop
+        return original(self, epoch)
+
+    monkeypatch.setattr(trainer.Trainer, 'train_epoch', stopping)
+    return Stop
+
+
+@pytest.mark.parametrize('family', ['yolov12', 'rtdetr'])
+def test_run_writes_checkpoints_and_a_log_and_resumes_exactly(data, capsys, monkeypatch, family):
+    if family == 'rtdetr':
+        (data / 'recipe.yaml').write_text(PUBLISHED_RTDETR)
     assert train(data, data / 'whole') == 0
     assert 'full: AP' in capsys.readouterr().out
     assert [row['epoch'] for row in rows(data / 'whole')] == ['0', '1']
@@ -85,32 +87,58 @@ def test_run_writes_checkpoints_and_a_log_and_resumes_exactly(data, capsys):
     assert metadata['class_names'] == ['box'] and set(metadata['metrics']) == {'full', 'base'}
     assert metadata['recipe']['optimizer']['name'] == 'adamw'
 
-    # a run stopped after the first epoch and resumed equals the whole one
-    from anydepth_core.train import trainer
-
-    class Stop(BaseException):
-        pass
-
-    original = trainer.Trainer.train_epoch
-
-    def stop_in_second(self, epoch):
-        if epoch == 1:
-            raise Stop
-        return original(self, epoch)
-
-    trainer.Trainer.train_epoch = stop_in_second
-    try:
-        with pytest.raises(Stop):
+    with monkeypatch.context() as patch:
+        stop = stop_in_second_epoch(patch)
+        with pytest.raises(stop):
             train(data, data / 'parts')
-    finally:
-        trainer.Trainer.train_epoch = original
     assert train(data, data / 'parts', '--resume') == 0
     assert rows(data / 'parts') == rows(data / 'whole')
-    whole, parts = (
-        load_checkpoint(data / name / 'last.safetensors').state_dict()
-        for name in ('whole', 'parts')
+    for name, form in (
+        ('last.safetensors', 'anydepth-checkpoint-1'),
+        ('state.safetensors', 'anydepth-train-state-1'),
+    ):
+        whole, parts = (
+            read_tensors(data / run / name, expected_format=form)[0] for run in ('whole', 'parts')
+        )
+        assert set(whole) == set(parts)
+        assert all((whole[key] == parts[key]).all() for key in whole)
+
+
+def test_frozen_norms_and_stem_stay_as_they_are(data, caplog):
+    (data / 'recipe.yaml').write_text(PUBLISHED_RTDETR)
+    assert train(data, data / 'out', '--epochs', '1') == 0
+    first = load_checkpoint(data / 'out' / 'last.safetensors')
+    assert train(data, data / 'out', '--resume') == 0
+    second = load_checkpoint(data / 'out' / 'last.safetensors')
+    assert caplog.text.count('needs pre-trained weights') == 1
+    buffers = dict(second.backbone.named_buffers())
+    assert buffers and all(
+        (value == first.backbone.get_buffer(n)).all() for n, value in buffers.items()
     )
-    assert all((whole[key] == parts[key]).all() for key in whole)
+    moved = [n for n, p in second.named_parameters() if (p != first.get_parameter(n)).any()]
+    assert moved and not any(name.startswith('backbone.stem.') for name in moved)
+
+
+def test_training_starts_from_given_weights(data, caplog):
+    assert train(data, data / 'first', '--epochs', '1') == 0
+    weights = data / 'first' / 'last.safetensors'
+    recipe = data / 'recipe.yaml'
+    recipe.write_text(f'{recipe.read_text()}\nweights: {data}/none.safetensors\n')
+    with caplog.at_level('INFO'):
+        assert train(data, data / 'second', '--weights', str(weights), '--epochs', '1') == 0
+    assert f'{weights}: ' in caplog.text and 'tensors taken' in caplog.text
+    metadata = read_metadata(data / 'second' / 'last.safetensors')
+    assert metadata['recipe']['weights'] == str(weights)
+
+
+def test_weights_of_another_model_end_with_one_sentence(data, capsys):
+    assert train(data, data / 'first', '--epochs', '1') == 0
+    capsys.readouterr()
+    (data / 'recipe.yaml').write_text(PUBLISHED_RTDETR)
+    weights = str(data / 'first' / 'last.safetensors')
+    assert train(data, data / 'second', '--weights', weights) == 2
+    error = capsys.readouterr().err
+    assert 'anydepth_yolov12n' in error and error.count('\n') == 1
 
 
 def test_existing_run_is_not_overwritten(data, capsys):
@@ -135,6 +163,9 @@ def test_resume_without_a_run_is_refused(data, capsys):
         ('name: adamw', 'name: adam', 'sgd, adamw'),
         ('anydepth_yolov12n', 'anydepth_yolov12m', 'anydepth_yolov12n, anydepth_yolov12s'),
         ('[64, 64]', '[64, 60]', 'multiples of 32'),
+        ('rate: 1e-3', 'no_decay: [norm], rate: 1e-3', 'optimizer.no_decay'),
+        ('rate: 1e-3', 'no_decay: [decoder.norms], rate: 1e-3', 'backbone, neck, head'),
+        ('workers: 0', 'workers: 0\nloss: {base_vfl: 1.0}', 'loss: unknown setting base_vfl'),
     ],
 )
 def test_wrong_setting_is_named(data, capsys, old, new, message):
@@ -163,3 +194,10 @@ def test_loss_that_is_not_finite_ends_with_one_sentence(data, capsys):
     assert train(data, data / 'out') == 2
     error = capsys.readouterr().err.strip().split('\n')[-1]
     assert 'not finite' in error and 'lower the learning rate' in error
+
+
+def test_rtdetr_whose_predictions_are_not_finite_ends_with_one_sentence(data, capsys):
+    (data / 'recipe.yaml').write_text(PUBLISHED_RTDETR.replace('rate: 1e-3', 'rate: 1e30'))
+    assert train(data, data / 'out') == 2
+    error = capsys.readouterr().err.strip().split('\n')[-1]
+    assert 'not finite' in error and 'the last epoch is kept' in error
