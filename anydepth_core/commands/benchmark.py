@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
+import tempfile
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anydepth_core.commands.export import parse_size
 from anydepth_core.depth import OperatingPoint
 from anydepth_core.structures import Timing
 
@@ -43,6 +45,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="bundle directory, or 'default' (%(default)s)",
     )
     parser.add_argument(
+        '--model',
+        metavar='NAME',
+        help='time a model with random weights instead, for example anydepth_rtdetr_r50; '
+        'needs torch',
+    )
+    parser.add_argument(
+        '--size', default='640', help='input size of --model, such as 640 or 384x640 (%(default)s)'
+    )
+    parser.add_argument(
         '--runs', type=int, default=50, metavar='N', help='timed runs per depth (%(default)s)'
     )
     parser.add_argument(
@@ -63,12 +74,54 @@ def run(args: argparse.Namespace) -> int:
         RuntimeError: if ONNX Runtime is missing.
     """
     from anydepth_core.export.bundle import load_bundle
-    from anydepth_core.runtime.onnx_runtime import OnnxRuntime
-    from anydepth_core.runtime.pipeline import Pipeline
 
     if args.runs < 1:
         raise ValueError(f'--runs {args.runs} is not legal: give 1 or more')
-    bundle = load_bundle(args.bundle)
+    if args.model is None:
+        return _report(load_bundle(args.bundle), args)
+    with tempfile.TemporaryDirectory() as folder:
+        return _report(random_bundle(args.model, parse_size(args.size), Path(folder)), args)
+
+
+def random_bundle(name: str, size: tuple[int, int], folder: Path) -> Bundle:
+    """Write a bundle of a model with random weights and 80 classes; its ladder is base and full.
+
+    Times do not depend on the weights, those of the postprocessing aside.
+
+    Raises:
+        ValueError: if there is no such model.
+        RuntimeError: if torch is missing.
+    """
+    try:
+        from anydepth_core.export.onnx_export import export_master
+        from anydepth_core.models.build import build_detector
+    except ImportError as error:
+        raise RuntimeError(
+            f'--model needs torch and friends ({error}): see "Training" in the README'
+        ) from None
+    from anydepth_core.export.bundle import write_bundle
+
+    detector = build_detector(name).eval()
+    export_master(detector, folder / 'master.onnx')
+    space = detector.depth_space
+    return write_bundle(
+        folder / 'bundle',
+        master_path=folder / 'master.onnx',
+        model_name=detector.name,
+        variant=detector.variant,
+        space=space,
+        class_names=[f'class {number}' for number in range(detector.num_classes)],
+        image_size=size,
+        ladder=[OperatingPoint(depth, size) for depth in (space.base, space.full)],
+        resize=detector.resize,
+        suppression=detector.suppression,
+    )
+
+
+def _report(bundle: Bundle, args: argparse.Namespace) -> int:
+    from anydepth_core.runtime.onnx_runtime import OnnxRuntime
+    from anydepth_core.runtime.pipeline import Pipeline
+
     image = _image(args.image)
     points = _points(bundle, args.depths)
     runtime = OnnxRuntime(bundle, threads=args.threads, max_sessions=len(points))

@@ -97,7 +97,7 @@ class Yolov12Objective:
     def base(
         self, raw: DensePredictions, teacher: Teacher, targets: PaddedTargets
     ) -> tuple[Losses, Losses]:
-        """Compute detection loss and distillation: ``box``, ``cls``, ``dfl``, ``feat``, ``total``."""
+        """Compute detection loss and distillation (``box``, ``cls``, ``dfl``, ``feat``)."""
         flat = flatten(raw)
         losses, assignment = self._detection(flat, targets)
         distillation = distillation_loss(

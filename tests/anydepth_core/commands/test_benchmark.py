@@ -113,3 +113,16 @@ def test_wrong_settings_are_refused_in_one_sentence(start, arguments, words):
     with pytest.raises(ValueError, match=words) as refusal:
         start(*arguments)
     assert '\n' not in str(refusal.value)
+
+
+def test_a_model_with_random_weights_is_timed_without_a_bundle(start):
+    pytest.importorskip('torch', reason='building a model needs torch')
+    lines = start('--model', 'yolov12n', '--size', '64x96', '--runs', '1')
+    assert lines[0].startswith('yolov12n (orig) on ONNX Runtime')
+    assert re.search(r'1111-1111 +64x96', '\n'.join(lines))
+    assert lines[-2].startswith('full / base at 64x96: inference time')
+
+
+def test_an_unknown_model_is_refused_with_the_known_ones(start):
+    with pytest.raises(ValueError, match='known: .*anydepth_rtdetr_r50'):
+        start('--model', 'resnet')
