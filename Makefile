@@ -27,8 +27,14 @@ run: env-run
 	@$(BIN)/python -m anydepth_ros.demo $(if $(MODEL),--bundle '$(MODEL)') $(ARGS)
 
 # Plugins are named one by one: those of a sourced ROS 2 do not load with a recent pytest.
+PYTEST := PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python -m pytest -q -p pytest_timeout
+# 5 is pytest's "no test was selected", which PYTEST_ARGS may do in one of the two folders.
+SELECTED := $(if $(PYTEST_ARGS),|| test $$? -eq 5)
+
+# The core's tests share two processes of one thread each; those of the nodes watch the clock and run alone.
 test: env-test lint
-	@PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python -m pytest -q -p pytest_timeout $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 $(PYTEST) -p xdist -n 2 --dist loadfile tests/anydepth_core $(PYTEST_ARGS) $(SELECTED)
+	@$(PYTEST) tests/anydepth_ros $(PYTEST_ARGS) $(SELECTED)
 
 lint: env-test
 	@$(BIN)/ruff check .

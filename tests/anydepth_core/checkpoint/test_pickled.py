@@ -260,7 +260,7 @@ def test_a_damaged_pickle_is_a_value_error_or_nothing(tmp_path_factory, position
     content = bytearray(stream.getvalue())
     position %= len(content)
     content[position:] = b'' if cut else bytes([value]) + content[position + 1 :]
-    path = write_pickle(tmp_path_factory.mktemp('bad') / 'file.pt', bytes(content))
+    path = write_pickle(tmp_path_factory.getbasetemp() / 'damaged.pt', bytes(content))
     try:
         TorchFile(path)
     except ValueError as error:

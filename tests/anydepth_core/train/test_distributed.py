@@ -198,6 +198,7 @@ def test_failing_process_ends_the_others(tmp_path, work):
     assert sum('ValueError' in error for error in errors) == 1
 
 
+@pytest.mark.slow
 def test_torchrun_trains_and_only_the_first_process_writes(data):
     command = (
         '-m torch.distributed.run --standalone --nproc-per-node 2 -m anydepth_core.cli train '

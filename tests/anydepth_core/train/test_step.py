@@ -52,6 +52,7 @@ def test_step_lowers_both_losses_on_one_batch(family, precision):
     assert all(p.dtype == torch.float32 for p in model.parameters())
 
 
+@pytest.mark.slow
 def test_rtdetr_r18_learns_one_batch():
     torch.manual_seed(0)
     model = build_detector('rtdetr_r18', num_classes=3).train()
