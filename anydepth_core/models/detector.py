@@ -11,6 +11,9 @@ from torch import nn
 
 from anydepth_core.depth import DepthConfig, DepthSpace
 
+Losses = dict[str, torch.Tensor]
+"""Terms of a loss by name."""
+
 
 class RawPredictions:
     """Output of a detector before any postprocessing; each family adds what its losses read.

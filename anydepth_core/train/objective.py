@@ -7,8 +7,7 @@ from typing import Any, Protocol
 import torch
 
 from anydepth_core.data.loader import Batch
-
-Losses = dict[str, torch.Tensor]
+from anydepth_core.models.detector import Losses
 
 
 class Objective(Protocol):

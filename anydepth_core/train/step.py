@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from anydepth_core.data.loader import Batch
-from anydepth_core.models.detector import Detector
+from anydepth_core.models.detector import Detector, Losses
 from anydepth_core.train.distributed import ALONE, Processes
 from anydepth_core.train.ema import Ema
-from anydepth_core.train.objective import Losses, Objective
+from anydepth_core.train.objective import Objective
 from anydepth_core.train.optim import set_rates, StepRates
 
 _NOT_FINITE: Losses = {'predictions': torch.tensor(float('nan'))}

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from anydepth_core.models.detector import Losses
 from anydepth_core.models.rtdetr.matcher import GroundTruth, Pairs
 from anydepth_core.models.rtdetr.predictions import DetrPredictions, LayerPredictions
 from anydepth_core.nn.boxes import cxcywh_to_xyxy, generalized_iou, plain_iou
-
-Losses = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from anydepth_core.models.rtdetr.criterion import box_sums, Losses
+from anydepth_core.models.detector import Losses
+from anydepth_core.models.rtdetr.criterion import box_sums
 from anydepth_core.models.rtdetr.matcher import Pairs
 from anydepth_core.models.rtdetr.predictions import LayerPredictions
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from anydepth_core.models.detector import Losses
 from anydepth_core.models.yolov12.assigner import assign, Assignment, PaddedTargets
 from anydepth_core.models.yolov12.predictions import FlatPredictions
 from anydepth_core.nn.boxes import complete_iou
-
-Losses = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)

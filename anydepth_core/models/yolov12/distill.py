@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from anydepth_core.models.detector import Losses
 from anydepth_core.models.yolov12.assigner import Assignment
-from anydepth_core.models.yolov12.criterion import identity, Losses, sum_losses
+from anydepth_core.models.yolov12.criterion import identity, sum_losses
 from anydepth_core.models.yolov12.predictions import FlatPredictions
 from anydepth_core.nn.boxes import complete_iou
 
