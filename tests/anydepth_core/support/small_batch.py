@@ -7,23 +7,10 @@ import torch
 from anydepth_core import build_detector
 from anydepth_core.data.loader import Batch
 from anydepth_core.models.detector import Detector
-from anydepth_core.models.rtdetr.layout import Layout
 from anydepth_core.models.rtdetr.model import AnyDepthRTDETR
+from tests.anydepth_core.support.tiny_rtdetr import TINY
 
 FAMILIES = ('yolov12', 'rtdetr')
-TINY_RTDETR = Layout(
-    (2, 2, 2, 2),
-    bottleneck=False,
-    frozen=False,
-    width=16,
-    neck_channels=32,
-    neck_hidden=64,
-    expansion=0.5,
-    channels=32,
-    hidden=64,
-    queries=40,
-    decoder_layers=3,
-)
 
 
 def small_detector(family: str, variant: str | None = None) -> Detector:
@@ -34,7 +21,7 @@ def small_detector(family: str, variant: str | None = None) -> Detector:
     torch.manual_seed(0)
     if family == 'yolov12':
         return build_detector('anydepth_yolov12n', variant, num_classes=3).train()
-    detector = AnyDepthRTDETR('tiny_rtdetr', TINY_RTDETR, variant or 'corrected', num_classes=3)
+    detector = AnyDepthRTDETR('tiny_rtdetr', TINY, variant or 'corrected', num_classes=3)
     for name, parameter in detector.named_parameters():
         if 'bbox_head' in name:
             torch.nn.init.normal_(parameter, std=0.1)

@@ -12,13 +12,13 @@ from anydepth_core.models.build import build_detector, BUILDERS
 from anydepth_core.models.rtdetr.model import AnyDepthRTDETR
 from anydepth_core.train.settings import ModelSettings
 from anydepth_core.train.start import starting_detector
-from tests.anydepth_core.support.small_batch import TINY_RTDETR
+from tests.anydepth_core.support.tiny_rtdetr import TINY
 
 
 @pytest.fixture(autouse=True)
 def tiny_models(monkeypatch):
     for name, frozen in (('tiny_rtdetr', False), ('tiny_frozen_rtdetr', True)):
-        layout = replace(TINY_RTDETR, frozen=frozen)
+        layout = replace(TINY, frozen=frozen)
         monkeypatch.setitem(BUILDERS, name, partial(AnyDepthRTDETR, name, layout))
 
 

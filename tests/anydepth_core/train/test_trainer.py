@@ -11,7 +11,7 @@ from anydepth_core.checkpoint.io import read_tensors
 from anydepth_core.cli import main
 from anydepth_core.models.build import BUILDERS
 from anydepth_core.models.rtdetr.model import AnyDepthRTDETR
-from tests.anydepth_core.support.small_batch import TINY_RTDETR
+from tests.anydepth_core.support.tiny_rtdetr import TINY
 
 PUBLISHED_RTDETR = """
 model: {name: tiny_rtdetr, variant: published}
@@ -32,7 +32,7 @@ loss: {same_view: false, base_vfl: 0.0, distillation: {class_form: softmax}}
 
 @pytest.fixture(autouse=True)
 def tiny_rtdetr(monkeypatch):
-    layout = replace(TINY_RTDETR, frozen=True)
+    layout = replace(TINY, frozen=True)
     monkeypatch.setitem(BUILDERS, 'tiny_rtdetr', partial(AnyDepthRTDETR, 'tiny_rtdetr', layout))
 
 
