@@ -28,24 +28,6 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def load_settings(path: str | Path, settings: type[T]) -> T:
-    """Read settings from a YAML file.
-
-    Args:
-        path: the file.
-        settings: the dataclass that lists the fields.
-
-    Raises:
-        ValueError: if a key is unknown, missing or of the wrong type; the message names the field.
-    """
-    try:
-        return from_mapping(load_yaml(path), settings)
-    except ValueError as error:
-        raise ValueError(
-            f'{path}: {error}' if str(path) not in str(error) else str(error)
-        ) from None
-
-
 def from_mapping(mapping: Mapping[str, Any], settings: type[T]) -> T:
     """Build a settings dataclass from plain values.
 

@@ -11,6 +11,7 @@ from anydepth_core.models.detector import Losses
 from anydepth_core.models.rtdetr.matcher import GroundTruth, Pairs
 from anydepth_core.models.rtdetr.predictions import DetrPredictions, LayerPredictions
 from anydepth_core.nn.boxes import cxcywh_to_xyxy, generalized_iou, plain_iou
+from anydepth_core.nn.precision import at_least_float32
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,9 @@ class TruthWeights:
 
 def precise(predictions: LayerPredictions) -> LayerPredictions:
     """Turn half precision into float32, because the losses need its range; float64 stays."""
-    dtype = torch.promote_types(predictions.logits.dtype, torch.float32)
-    return LayerPredictions(predictions.logits.to(dtype), predictions.boxes.to(dtype))
+    return LayerPredictions(
+        at_least_float32(predictions.logits), at_least_float32(predictions.boxes)
+    )
 
 
 def matched_sets(raw: DetrPredictions) -> dict[str, LayerPredictions]:

@@ -21,6 +21,7 @@ from anydepth_core.nn.boxes import inverse_sigmoid
 from anydepth_core.nn.conv import fold_norm, FusedConv
 from anydepth_core.nn.deformable import DeformableAttention
 from anydepth_core.nn.norm import normalise_apart
+from anydepth_core.nn.precision import at_least_float32
 
 if TYPE_CHECKING:
     from anydepth_core.models.rtdetr.denoising import DenoisingQueries
@@ -294,11 +295,6 @@ def anchor_logits(maps: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Ten
     boxes = torch.cat(anchors, 1)
     inside = ((boxes > _BORDER) & (boxes < 1 - _BORDER)).all(-1, keepdim=True)
     return torch.where(inside, torch.log(boxes / (1 - boxes)), float('inf')), inside
-
-
-def at_least_float32(x: torch.Tensor) -> torch.Tensor:
-    """Half precision becomes float32, any other stays."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _gather(x: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:

@@ -12,6 +12,7 @@ from anydepth_core.models.detector import Losses
 from anydepth_core.models.rtdetr.criterion import box_sums
 from anydepth_core.models.rtdetr.matcher import Pairs
 from anydepth_core.models.rtdetr.predictions import LayerPredictions
+from anydepth_core.nn.precision import at_least_float32
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,7 @@ class Teacher:
 
 def pool(stage_maps: Sequence[torch.Tensor]) -> PooledMaps:
     """Pool C3, C4, C5, P3, P4, P5, each (B, C, H, W)."""
-    pooled = [
-        each.to(torch.promote_types(each.dtype, torch.float32)).mean((2, 3)) for each in stage_maps
-    ]
+    pooled = [at_least_float32(each).mean((2, 3)) for each in stage_maps]
     return PooledMaps(torch.cat(pooled[:3], 1), torch.cat(pooled[3:], 1))
 
 

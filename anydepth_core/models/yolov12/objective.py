@@ -22,6 +22,7 @@ from anydepth_core.models.yolov12.predictions import (
     FlatPredictions,
     flatten,
 )
+from anydepth_core.nn.precision import at_least_float32
 
 
 @dataclass(frozen=True)
@@ -128,4 +129,4 @@ class Yolov12Objective:
 
 def _precise(features: list[torch.Tensor]) -> list[torch.Tensor]:
     """Turn half precision into float32, because the losses need its range."""
-    return [feature.to(torch.promote_types(feature.dtype, torch.float32)) for feature in features]
+    return [at_least_float32(feature) for feature in features]
