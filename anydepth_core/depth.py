@@ -12,7 +12,7 @@ Text form: ``full``, ``base`` or one bit per stage, backbone and neck separated 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 import itertools
 import math
@@ -150,6 +150,28 @@ class OperatingPoint:
     depth: DepthConfig
     image_size: tuple[int, int]
     metrics: tuple[tuple[str, float], ...] = ()
+
+
+def nearest(points: Sequence[OperatingPoint], wanted: OperatingPoint) -> OperatingPoint:
+    """Return the point that is most like the wanted one, of equals the cheaper.
+
+    The distance adds up the share of the stages that differ, the share of the decoder layers and
+    the logarithm of the ratio of the input areas.
+
+    Args:
+        points: operating points of one detector, at least one.
+        wanted: operating point of the same detector.
+    """
+
+    def distance(point: OperatingPoint) -> tuple[float, int]:
+        mine, other = point.depth, wanted.depth
+        stages = sum(a != b for a, b in zip(mine.stages, other.stages)) / len(other.stages)
+        layers = (mine.decoder_layers or 0) - (other.decoder_layers or 0)
+        area = math.log(math.prod(point.image_size) / math.prod(wanted.image_size))
+        share = abs(layers) / (other.decoder_layers or 1)
+        return round(stages + share + abs(area), 9), sum(mine.stages)
+
+    return min(points, key=distance)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+import re
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -12,6 +13,9 @@ from rclpy.parameter import Parameter
 
 from anydepth_core.models.postprocess import PostprocessSettings
 from anydepth_ros.qos import RELIABILITIES
+from anydepth_ros.serving import BACKENDS
+
+_CAMERA = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 
 
 @dataclass(frozen=True)
@@ -23,24 +27,27 @@ class Declaration:
         default: value unless given; its type is the type of the parameter.
         description: what it does.
         limits: lowest and highest legal number.
+        options: legal texts.
         change: ``any time`` (from the next frame on), ``unconfigured`` (only in that lifecycle
             state) or ``start``.
-        dynamic: whether the type may change.
+        dynamic: whether the type may change; also for lists, because an empty one has no type.
     """
 
     name: str
-    default: bool | int | float | str
+    default: bool | int | float | str | tuple[()]
     description: str
     limits: tuple[float, float] | None = None
+    options: tuple[str, ...] = ()
     change: str = 'any time'
     dynamic: bool = False
 
     def descriptor(self) -> ParameterDescriptor:
         """Return what ``ros2 param describe`` shows."""
+        constraints = f'one of {", ".join(self.options)}; ' if self.options else ''
         result = ParameterDescriptor(
             name=self.name,
             description=self.description,
-            additional_constraints=f'may change: {self.change}',
+            additional_constraints=f'{constraints}may change: {self.change}',
             read_only=self.change == 'start',
             dynamic_typing=self.dynamic,
         )
@@ -61,25 +68,76 @@ DECLARATIONS = (
         change='start',
     ),
     Declaration(
-        'bundle',
+        'model',
         'default',
         "directory of the bundle to serve, or 'default' for the one that is installed with the "
         'package',
         change='unconfigured',
     ),
     Declaration(
+        'backend',
+        BACKENDS[0],
+        'what runs the network',
+        options=BACKENDS,
+        change='unconfigured',
+    ),
+    Declaration(
         'threads',
         0,
-        'threads of one inference, 0 for one per physical core',
+        'threads of one inference, 0 for one per physical core (or per entry of cpu_affinity)',
         limits=(0, 256),
+        change='unconfigured',
+    ),
+    Declaration(
+        'spinning',
+        False,
+        'let waiting threads of the inference spin: lower latency for more energy',
+        change='unconfigured',
+    ),
+    Declaration(
+        'cpu_affinity',
+        (),
+        'numbers of the CPUs the inference may use, empty for all',
+        change='unconfigured',
+        dynamic=True,
+    ),
+    Declaration(
+        'cameras',
+        (),
+        'names of the cameras that share the model, each with its topics under its name '
+        '(front/image, front/detections) and its own depth (front.depth); '
+        'empty for one camera without a name',
+        change='start',
+        dynamic=True,
+    ),
+    Declaration(
+        'image_transport',
+        'raw',
+        'raw subscribes to image (sensor_msgs/Image), compressed to image/compressed '
+        '(sensor_msgs/CompressedImage)',
+        options=('raw', 'compressed'),
         change='unconfigured',
     ),
     Declaration(
         'image_reliability',
         'best_effort',
-        f'reliability of the image subscription: {", ".join(RELIABILITIES)}; '
+        'reliability of the image subscription; '
         "choose 'reliable' for raw images above 0.5 MB with the default Fast DDS transport",
+        options=tuple(RELIABILITIES),
         change='unconfigured',
+    ),
+    Declaration(
+        'image_timeout_s',
+        2.0,
+        'after so many seconds without an image the node says why there is none; '
+        'longer for cameras that are slower, 0 never',
+        limits=(0.0, 3600.0),
+    ),
+    Declaration(
+        'max_image_age_ms',
+        0.0,
+        'an image older than this when its turn comes is left out and counted, 0 for no limit',
+        limits=(0.0, 1e6),
     ),
     Declaration(
         'depth',
@@ -88,6 +146,20 @@ DECLARATIONS = (
         "or one bit per stage like '1111-0011' (1 runs the refinement), then the decoder layers "
         "where the model has a decoder: '1111-0d4'",
         dynamic=True,
+    ),
+    Declaration(
+        'depth_mode',
+        'manual',
+        'manual: depth stays as it was set; auto: it belongs to the depth controller, whose next '
+        'decision overwrites a value set by hand',
+        options=('manual', 'auto'),
+    ),
+    Declaration(
+        'target_latency_ms',
+        0.0,
+        'diagnostics warn when 95 % of the frames take longer than this from their arrival to '
+        'their detections, 0 for no target',
+        limits=(0.0, 60000.0),
     ),
     Declaration('confidence_threshold', 0.25, 'lowest score that is published', limits=(0.0, 1.0)),
     Declaration(
@@ -100,21 +172,67 @@ DECLARATIONS = (
     Declaration(
         'max_detections', 300, 'most detections of one image, best first', limits=(1, 10000)
     ),
+    Declaration(
+        'classes',
+        (),
+        'names or indices of the classes that are published, empty for all',
+        dynamic=True,
+    ),
+    Declaration(
+        'class_id_format',
+        'index',
+        'class_id of a detection: decimal index as in label_info, or name',
+        options=('index', 'name'),
+    ),
+    Declaration(
+        'diagnostics_period_s',
+        1.0,
+        'seconds between two messages on /diagnostics',
+        limits=(0.1, 60.0),
+        change='start',
+    ),
 )
+
+
+def camera_depth(camera: str) -> Declaration:
+    """Return the declaration of a named camera's own depth."""
+    return Declaration(
+        f'{camera}.depth',
+        '',
+        f'depth of camera {camera}, as depth; empty for the value of depth',
+        dynamic=True,
+    )
 
 
 @dataclass(frozen=True)
 class DetectorParameters:
-    """The values of all parameters at one moment; a frame is processed with one of these."""
+    """The values of all parameters at one moment; a frame is processed with one of these.
+
+    The attributes have the names of the parameters; ``camera_depths`` holds the depth of each
+    named camera, '' where it follows ``depth``.
+    """
 
     autostart: bool
-    bundle: str
+    model: str
+    backend: str
     threads: int
+    spinning: bool
+    cpu_affinity: tuple[int, ...]
+    cameras: tuple[str, ...]
+    image_transport: str
     image_reliability: str
+    image_timeout_s: float
+    max_image_age_ms: float
     depth: int | str
+    depth_mode: str
+    target_latency_ms: float
     confidence_threshold: float
     iou_threshold: float
     max_detections: int
+    classes: tuple[int | str, ...]
+    class_id_format: str
+    diagnostics_period_s: float
+    camera_depths: Mapping[str, int | str]
 
     def __post_init__(self) -> None:
         """Check what a descriptor cannot express.
@@ -122,23 +240,39 @@ class DetectorParameters:
         Raises:
             ValueError: if a value is not legal; the message says what is.
         """
-        if isinstance(self.depth, bool) or not isinstance(self.depth, (int, str)):
-            raise ValueError(
-                f"depth {self.depth!r} is not legal: use a ladder level (integer), 'full', "
-                "'base' or bits as text"
-            )
-        if self.image_reliability not in RELIABILITIES:
-            raise ValueError(
-                f'image_reliability {self.image_reliability!r} is not legal: use one of '
-                f'{", ".join(RELIABILITIES)}'
-            )
+        for declaration in DECLARATIONS:
+            value = getattr(self, declaration.name)
+            if declaration.options and value not in declaration.options:
+                raise ValueError(
+                    f'{declaration.name} {value!r} is not legal: use one of '
+                    f'{", ".join(declaration.options)}'
+                )
+        _check_depth('depth', self.depth)
+        for camera, depth in self.camera_depths.items():
+            _check_depth(f'{camera}.depth', depth)
+        _check_cpus(self.cpu_affinity)
+        _check_cameras(self.cameras)
+        for one in self.classes:
+            if isinstance(one, bool) or not isinstance(one, (int, str)):
+                raise ValueError(f'classes {one!r} is not legal: list names or indices of classes')
 
-    def settings(self) -> PostprocessSettings:
-        """Return what counts as a detection."""
+    def depth_of(self, camera: str) -> int | str:
+        """Return what is wanted for a camera."""
+        own = self.camera_depths.get(camera, '')
+        return self.depth if own == '' else own
+
+    def settings(self, class_names: Sequence[str]) -> PostprocessSettings:
+        """Return what counts as a detection of a model with these classes.
+
+        Raises:
+            ValueError: if ``classes`` names one that the model has not.
+        """
+        labels = tuple(dict.fromkeys(_label(one, class_names) for one in self.classes))
         return PostprocessSettings(
             confidence=self.confidence_threshold,
             iou=self.iou_threshold,
             max_detections=self.max_detections,
+            classes=labels or None,
         )
 
 
@@ -148,9 +282,10 @@ def declare(node: Node) -> DetectorParameters:
     Raises:
         ValueError: if one is not legal.
     """
-    for declaration in DECLARATIONS:
-        node.declare_parameter(declaration.name, declaration.default, declaration.descriptor())
-    return DetectorParameters(**{d.name: node.get_parameter(d.name).value for d in DECLARATIONS})
+    values = {one.name: _declared(node, one) for one in DECLARATIONS}
+    cameras = _checked_cameras(values['cameras'])
+    depths = {camera: _declared(node, camera_depth(camera)) for camera in cameras}
+    return DetectorParameters(**values, camera_depths=depths)
 
 
 def changed(
@@ -162,10 +297,85 @@ def changed(
         ValueError: if the change is not legal now; the message says why.
     """
     known = {declaration.name: declaration for declaration in DECLARATIONS}
-    values: dict[str, Any] = {p.name: p.value for p in changes if p.name in known}
+    depths = dict(current.camera_depths)
+    values: dict[str, Any] = {}
+    for change in changes:
+        camera = change.name.removesuffix('.depth')
+        if change.name in known:
+            values[change.name] = _plain(known[change.name], change.value)
+        elif camera in depths and camera != change.name:
+            depths[camera] = change.value
     for name, value in values.items():
-        if configured and known[name].change == 'unconfigured' and value != asdict(current)[name]:
+        if configured and known[name].change == 'unconfigured' and value != getattr(current, name):
             raise ValueError(
                 f'{name} may change only while the node is unconfigured: clean it up first'
             )
-    return replace(current, **values)
+    return replace(current, **values, camera_depths=depths)
+
+
+def changed_names(before: DetectorParameters, after: DetectorParameters) -> set[str]:
+    """Return the names of the values that differ."""
+    return {
+        one.name
+        for one in fields(DetectorParameters)
+        if getattr(before, one.name) != getattr(after, one.name)
+    }
+
+
+def _declared(node: Node, declaration: Declaration) -> Any:
+    default = list(declaration.default) if declaration.default == () else declaration.default
+    parameter = node.declare_parameter(declaration.name, default, declaration.descriptor())
+    return _plain(declaration, parameter.value)
+
+
+def _plain(declaration: Declaration, value: Any) -> Any:
+    """Turn the value of a list parameter into a tuple; a single value counts as a list of one.
+
+    An empty text stands for nothing: some tools cannot write an empty list.
+    """
+    if declaration.default != ():
+        return value
+    entries = [value] if isinstance(value, (str, bool, int, float)) else list(value or ())
+    return tuple(entry for entry in entries if entry != '')
+
+
+def _check_depth(name: str, depth: object) -> None:
+    if isinstance(depth, bool) or not isinstance(depth, (int, str)):
+        raise ValueError(
+            f"{name} {depth!r} is not legal: use a ladder level (integer), 'full', 'base' or bits "
+            'as text'
+        )
+
+
+def _check_cpus(cpus: Sequence[object]) -> None:
+    if any(isinstance(cpu, bool) or not isinstance(cpu, int) or cpu < 0 for cpu in cpus):
+        raise ValueError(
+            f'cpu_affinity {list(cpus)!r} is not legal: list numbers of CPUs, 0 is the first'
+        )
+
+
+def _checked_cameras(cameras: Sequence[object]) -> tuple[str, ...]:
+    _check_cameras(cameras)
+    return tuple(str(camera) for camera in cameras)
+
+
+def _check_cameras(cameras: Sequence[object]) -> None:
+    good = all(isinstance(camera, str) and _CAMERA.fullmatch(camera) for camera in cameras)
+    if not good or len(set(cameras)) < len(cameras):
+        raise ValueError(
+            f'cameras {list(cameras)!r} is not legal: list different names of letters, digits '
+            'and underscores, each beginning with a letter'
+        )
+
+
+def _label(one: int | str, class_names: Sequence[str]) -> int:
+    """Return the index of a class given by its name or index."""
+    if one in class_names:
+        return list(class_names).index(str(one))
+    text = str(one)
+    if text.isdecimal() and int(text) < len(class_names):
+        return int(text)
+    raise ValueError(
+        f'classes {one!r} is not legal: the model has {", ".join(class_names)} '
+        f'(0 to {len(class_names) - 1})'
+    )

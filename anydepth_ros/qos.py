@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
 
 RELIABILITIES = {
     'best_effort': ReliabilityPolicy.BEST_EFFORT,
@@ -25,6 +26,20 @@ LATCHED = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
+
+
+# Pictures for people: an old one is worth nothing.
+DEBUG = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.VOLATILE,
+)
+
+
+def overridable() -> QoSOverridingOptions:
+    """Let parameters ``qos_overrides.<topic>.*`` change history, depth and reliability."""
+    return QoSOverridingOptions.with_default_policies()
 
 
 def image_qos(reliability: str, depth: int = 1) -> QoSProfile:

@@ -32,6 +32,11 @@ class StopSignals:
         self.noted = True
 
 
+def sentence(error: BaseException) -> str:
+    """Return an error as one line."""
+    return ' '.join(str(error).split()) or type(error).__name__
+
+
 class Finished(Exception):
     """Raised by a callback of a node that has nothing left to do."""
 
@@ -69,7 +74,7 @@ def run_node(make_node: Callable[[], Node], arguments: Sequence[str] | None = No
     except (KeyboardInterrupt, ExternalShutdownException, Finished):
         pass
     except (ValueError, OSError, ParameterException, NameValidationException) as error:
-        print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
+        print(f'error: {sentence(error)}', file=sys.stderr)
         return 1
     finally:
         if executor is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import signal
 import subprocess
 import sys
@@ -13,7 +13,7 @@ ESCALATION = ((signal.SIGTERM, 8.0), (signal.SIGKILL, 3.0))
 
 
 class NodeProcesses:
-    """The processes of the demo; a context manager that ends them."""
+    """The processes of a demo or a benchmark; a context manager that ends them."""
 
     def __init__(self) -> None:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -24,8 +24,10 @@ class NodeProcesses:
     def __exit__(self, *exception: object) -> None:
         self.stop()
 
-    def start(self, module: str, parameters: Mapping[str, object]) -> None:
-        """Start a node module of this package with parameters."""
+    def start(
+        self, module: str, parameters: Mapping[str, object], namespace: str = ''
+    ) -> subprocess.Popen[bytes]:
+        """Start a node module of this package with parameters, in a namespace."""
         command = [
             sys.executable,
             '-m',
@@ -34,14 +36,27 @@ class NodeProcesses:
             '--log-level',
             'warn',
         ]
+        if namespace:
+            command += ['-r', f'__ns:={namespace}']
         for name, value in parameters.items():
             command += ['-p', f'{name}:={_yaml(value)}']
-        # A Ctrl-C of the terminal reaches the nodes too: they ignore it until they are up.
+        return self.run(module, command)
+
+    def run(
+        self,
+        name: str,
+        command: Sequence[str],
+        stdin: int | None = None,
+        stdout: int | None = None,
+    ) -> subprocess.Popen[bytes]:
+        """Start any command; the streams are as ``subprocess`` wants them."""
+        # A Ctrl-C of the terminal reaches the processes too: they ignore it until they are up.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            self._processes[module] = subprocess.Popen(command)
+            self._processes[name] = subprocess.Popen(command, stdin=stdin, stdout=stdout)
         finally:
             signal.signal(signal.SIGINT, before)
+        return self._processes[name]
 
     def ended(self) -> str | None:
         """Say which process has ended on its own, None while all run."""

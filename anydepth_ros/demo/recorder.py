@@ -20,7 +20,8 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
 from anydepth_core.structures import Detections
-from anydepth_ros.conversions import image_to_bgr, message_to_detections, stamp_ns, stats_values
+from anydepth_ros.conversions import message_to_detections, stamp_ns, stats_values
+from anydepth_ros.images import image_to_bgr
 from anydepth_ros.qos import image_qos, OUTPUT
 
 WAITING = 100  # images kept until they are answered; a dropped one is never answered

@@ -92,7 +92,7 @@ def default_clip() -> str:
 def start_nodes(processes: NodeProcesses, options: argparse.Namespace, fps: float) -> None:
     """Start detector and video source; both talk reliably, so that no frame is lost on the way."""
     detector = {
-        'bundle': options.bundle,
+        'model': options.bundle,
         'threads': options.threads,
         'image_reliability': 'reliable',
     }

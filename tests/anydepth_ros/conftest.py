@@ -16,6 +16,7 @@ from rclpy.node import Node
 
 from anydepth_core.export.bundle import Bundle
 from tests.anydepth_core.support.toy_bundle import write_toy_bundle, write_toy_detr_bundle
+from tests.anydepth_ros.processes import Process
 
 PATIENCE_S = 20.0
 
@@ -93,3 +94,19 @@ def detr_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """Return the toy bundle with a decoder, stretched input and no suppression, as RT-DETR has."""
     directory: Path = tmp_path_factory.mktemp('bundles') / 'detr'
     return write_toy_detr_bundle(directory)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Return a function that starts a console script; every process is ended with the test."""
+    processes: list[Process] = []
+
+    def start(executable: str, *arguments: str, **keywords: Any) -> Process:
+        log = tmp_path / f'{len(processes)}.log'
+        processes.append(Process(log, executable, *arguments, **keywords))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.popen.kill()
+        process.popen.wait()

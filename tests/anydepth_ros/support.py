@@ -20,8 +20,9 @@ from anydepth_core.depth import OperatingPoint
 from anydepth_core.export.bundle import load_bundle
 from anydepth_core.runtime.onnx_runtime import OnnxRuntime
 from anydepth_core.runtime.pipeline import Pipeline
-from anydepth_ros.conversions import bgr_to_image, stamp_ns, stats_values
+from anydepth_ros.conversions import stamp_ns, stats_values
 from anydepth_ros.detector_node import DetectorNode
+from anydepth_ros.images import bgr_to_image
 from anydepth_ros.qos import image_qos, OUTPUT
 from tests.anydepth_core.support.toy_bundle import picture
 from tests.anydepth_ros.conftest import Graph, wait_until
@@ -30,21 +31,26 @@ from tests.anydepth_ros.conftest import Graph, wait_until
 class Probe(Node):
     """Sends images, keeps detections and stats by stamp, sets parameters of the detector."""
 
-    def __init__(self, name: str = 'probe', **node_arguments: Any) -> None:
+    def __init__(self, name: str = 'probe', camera: str = '', **node_arguments: Any) -> None:
         super().__init__(name, **node_arguments)
+        prefix = f'{camera}/' if camera else ''
         self.detections: dict[int, Detection2DArray] = {}
         self.stats: dict[int, dict[str, str]] = {}
         self.errors: dict[int, str] = {}
+        self.order: list[int] = []
         self.last_stamp = 0
-        self._images = self.create_publisher(Image, 'image', image_qos('reliable', 50))
-        self.create_subscription(Detection2DArray, 'detections', self._on_detections, OUTPUT)
-        self.create_subscription(DiagnosticArray, 'stats', self._on_stats, OUTPUT)
+        self._images = self.create_publisher(Image, f'{prefix}image', image_qos('reliable', 50))
+        self.create_subscription(
+            Detection2DArray, f'{prefix}detections', self._on_detections, OUTPUT
+        )
+        self.create_subscription(DiagnosticArray, f'{prefix}stats', self._on_stats, OUTPUT)
+        self._answers = f'{prefix}detections'
         self._client: Any = self.create_client(SetParameters, 'detector/set_parameters')
 
     def wait_for_detector(self) -> None:
         """Wait until the detector is subscribed and its topics are heard."""
         wait_until(lambda: self._images.get_subscription_count() == 1, 'the detector subscribes')
-        wait_until(lambda: self.count_publishers('detections') == 1, 'the detector publishes')
+        wait_until(lambda: self.count_publishers(self._answers) == 1, 'the detector publishes')
         wait_until(self._client.service_is_ready, 'the parameter service')
 
     def meet_detector(self) -> None:
@@ -70,6 +76,14 @@ class Probe(Node):
         message.header = self.next_header()
         self._images.publish(message)
         return self.last_stamp
+
+    def send_with(self, header: Header, image_bgr: np.ndarray) -> int:
+        """Send a picture with a header of one's own; return its stamp."""
+        stamp = stamp_ns(header)
+        self.detections.pop(stamp, None)
+        self.stats.pop(stamp, None)
+        self._images.publish(bgr_to_image(image_bgr, header))
+        return stamp
 
     def next_header(self) -> Header:
         """Return a header with the time of now; never the same twice."""
@@ -105,6 +119,7 @@ class Probe(Node):
         return self._client.call_async(SetParameters.Request(parameters=messages))
 
     def _on_detections(self, message: Detection2DArray) -> None:
+        self.order.append(stamp_ns(message.header))
         self.detections[stamp_ns(message.header)] = message
 
     def _on_stats(self, message: DiagnosticArray) -> None:
@@ -143,18 +158,27 @@ class GatedRuntime(OnnxRuntime):
 
 
 def start_detector(graph: Graph, **parameters: Any) -> tuple[DetectorNode, Probe]:
-    """Start a detector and a probe and wait until they hear each other."""
-    detector, probe = make_detector(graph, **parameters), Probe()
+    """Start a detector and a probe of its (first) camera and wait until they hear each other."""
+    camera = next(iter(parameters.get('cameras', [])), '')
+    detector, probe = make_detector(graph, **parameters), Probe(camera=camera)
     graph.add(probe)
     probe.wait_for_detector()
-    wait_until_matched(detector)
+    wait_until_matched(detector, camera)
     wait_until(lambda: detector._state_machine.current_state[1] == 'active')
+    wait_until_built(detector)
     return detector, probe
 
 
-def wait_until_matched(detector: DetectorNode) -> None:
+def wait_until_built(detector: DetectorNode) -> None:
+    """Wait until the background has built all that is wanted and kept."""
+    serving = wait_until(lambda: detector._serving, 'the detector is configured')
+    wait_until(lambda: serving._missing() is None, 'the depths are built')
+
+
+def wait_until_matched(detector: DetectorNode, camera: str = '') -> None:
     """Wait until the detector's publishers know their subscribers; before, messages are lost."""
-    for publisher in (detector._detections, detector._stats):
+    one = wait_until(lambda: detector._cameras.get(camera), 'the detector is configured')
+    for publisher in (one.detections, one.stats):
         wait_until(lambda publisher=publisher: publisher.get_subscription_count() == 1, 'a match')
 
 
@@ -162,9 +186,10 @@ def make_detector(graph: Graph, **parameters: Any) -> DetectorNode:
     """Start a detector with gated inference; ``detector.runtime`` is its gate once it is "
     "configured."""
 
-    def open_pipeline(bundle_path: str, threads: int) -> Pipeline:
-        bundle = load_bundle(bundle_path)
-        detector.runtime = GatedRuntime(bundle, threads=1, max_sessions=len(bundle.ladder) + 2)
+    def open_pipeline(model: str, *arguments: Any) -> Pipeline:
+        bundle = load_bundle(model)
+        detector.runtime = GatedRuntime(bundle, threads=1, max_sessions=len(bundle.ladder) + 4)
+        detector.runtime.fail_build = getattr(detector, 'fail_build', '')
         return Pipeline(bundle, detector.runtime)
 
     overrides = [Parameter(name, value=value) for name, value in parameters.items()]

@@ -1,111 +1,104 @@
-"""Message conversions: every encoding, row padding, detections there and back."""
+"""Message conversions: detections there and back by index and by name, labels, stats."""
 
 from __future__ import annotations
-
-from array import array
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 import numpy as np
 import pytest
-from sensor_msgs.msg import Image
 from std_msgs.msg import Header
+from vision_msgs.msg import Detection2D, Detection2DArray
 
 from anydepth_core.structures import Detections
 from anydepth_ros import conversions
 
-
-def message_of(pixels: np.ndarray, encoding: str, padding: int = 0) -> Image:
-    """Pack (H, W, C) pixels with padded rows."""
-    height, width, channels = pixels.shape
-    rows = np.full((height, width * channels + padding), 99, np.uint8)
-    rows[:, : width * channels] = pixels.reshape(height, -1)
-    return Image(
-        height=height,
-        width=width,
-        encoding=encoding,
-        step=width * channels + padding,
-        data=array('B', rows.tobytes()),
-    )
+NAMES = ['person', 'traffic light', '2', 'car']
 
 
-sizes = st.tuples(st.integers(1, 12), st.integers(1, 12))
-
-
-@settings(max_examples=40, deadline=None)
-@given(sizes, st.integers(0, 7), st.integers(0, 2**31))
-def test_every_encoding_gives_the_same_picture_whatever_the_padding(
-    size: tuple[int, int], padding: int, seed: int
-) -> None:
-    bgr = np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
-    alpha = np.full((*size, 1), 7, np.uint8)
-    rgb = bgr[..., ::-1]
-    for encoding, pixels in {
-        'bgr8': bgr,
-        'rgb8': rgb,
-        'bgra8': np.concatenate([bgr, alpha], 2),
-        'rgba8': np.concatenate([rgb, alpha], 2),
-    }.items():
-        result = conversions.image_to_bgr(message_of(pixels, encoding, padding))
-        np.testing.assert_array_equal(result, bgr, err_msg=encoding)
-    grey = conversions.image_to_bgr(message_of(bgr[..., :1], 'mono8', padding))
-    np.testing.assert_array_equal(grey, np.repeat(bgr[..., :1], 3, 2))
-
-
-@settings(max_examples=20, deadline=None)
-@given(sizes, st.integers(0, 2**31))
-def test_an_image_message_reads_back_as_the_image(size: tuple[int, int], seed: int) -> None:
-    image_bgr = np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
-    header = Header(frame_id='cam')
-    for view in (image_bgr, image_bgr[:, ::-1]):
-        message = conversions.bgr_to_image(view, header)
-        assert (message.header.frame_id, message.step) == ('cam', 3 * size[1])
-        np.testing.assert_array_equal(conversions.image_to_bgr(message), view)
-
-
-def test_reading_bgr8_copies_nothing() -> None:
-    message = message_of(np.zeros((4, 4, 3), np.uint8), 'bgr8')
-    result = conversions.image_to_bgr(message)
-    message.data[0] = 5
-    assert result[0, 0, 0] == 5
-
-
-@pytest.mark.parametrize(
-    ('change', 'words'),
-    [
-        ({'encoding': '16UC1'}, 'bgr8, rgb8, bgra8, rgba8, mono8'),
-        ({'encoding': ''}, "''"),
-        ({'height': 0}, 'height 0'),
-        ({'width': 0}, 'width 0'),
-        ({'step': 11}, '12 bytes a row'),
-        ({'height': 5}, '60 bytes, 48 were received'),
-        ({'data': array('B')}, '0 were received'),
-    ],
-)
-def test_a_wrong_image_is_refused_in_one_sentence(change: dict[str, object], words: str) -> None:
-    message = message_of(np.zeros((4, 4, 3), np.uint8), 'bgr8')
-    for name, value in change.items():
-        setattr(message, name, value)
-    with pytest.raises(ValueError) as refusal:
-        conversions.image_to_bgr(message)
-    assert words in str(refusal.value)
-    assert '\n' not in str(refusal.value)
+def found_with(labels: list[int]) -> Detections:
+    """Return detections with these labels, boxes side by side."""
+    left = np.arange(len(labels), dtype=np.float32) * 10
+    boxes = np.stack([left, left * 0 + 4, left + 6, left * 0 + 12], 1)
+    return Detections(boxes, np.full(len(labels), 0.5, np.float32), np.array(labels, np.int64))
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 5), st.integers(0, 2**31))
-def test_detections_read_back_as_they_were(count: int, seed: int) -> None:
+@given(st.integers(0, 5), st.booleans(), st.integers(0, 2**31))
+def test_detections_read_back_as_they_were(count: int, by_name: bool, seed: int) -> None:
     rng = np.random.default_rng(seed)
     corners = rng.uniform(0, 300, (count, 2))
     boxes = np.concatenate([corners, corners + rng.uniform(1, 300, (count, 2))], 1).astype(
         np.float32
     )
     scores = np.sort(rng.uniform(0, 1, count))[::-1].astype(np.float32)
-    found = Detections(boxes, scores, rng.integers(0, 31, count))
-    back = conversions.message_to_detections(conversions.detections_to_message(found, Header()))
+    found = Detections(boxes, scores, rng.integers(0, len(NAMES), count))
+    names = NAMES if by_name else None
+    message = conversions.detections_to_message(found, Header(), names)
+    back = conversions.message_to_detections(message, names)
     np.testing.assert_allclose(back.boxes_xyxy_px, boxes, atol=1e-3)
     np.testing.assert_array_equal(back.scores, scores)
     np.testing.assert_array_equal(back.labels, found.labels)
+
+
+def test_a_class_id_is_the_decimal_index_or_the_name() -> None:
+    found = found_with([3, 0, 2])
+
+    def class_ids(message: Detection2DArray) -> list[str]:
+        return [d.results[0].hypothesis.class_id for d in message.detections]
+
+    assert class_ids(conversions.detections_to_message(found, Header())) == ['3', '0', '2']
+    by_name = conversions.detections_to_message(found, Header(), NAMES)
+    assert class_ids(by_name) == ['car', 'person', '2']
+
+
+def test_the_header_of_the_image_is_in_the_array_and_in_every_detection() -> None:
+    header = Header(frame_id='cam')
+    header.stamp.sec, header.stamp.nanosec = 12, 34
+    message = conversions.detections_to_message(found_with([1, 1]), header)
+    assert message.header == header and [d.header for d in message.detections] == [header] * 2
+    assert conversions.detections_to_message(Detections.empty(), header).header == header
+
+
+@pytest.mark.parametrize(
+    ('class_id', 'names', 'words'),
+    [
+        ('car', None, "'car' of a detection is not a decimal index"),
+        ('', None, "''"),
+        ('-1', None, "'-1'"),
+        ('1.0', None, "'1.0'"),
+        ('٣', None, 'decimal'),
+        ('9' * 5000, None, '9' * 40 + "'"),
+        ('9' * 30, None, 'decimal'),
+        ('boat', NAMES, "'boat' of a detection is not a name of this model: it has person, "),
+        ('3', NAMES, "'3'"),
+        ('b\noat', NAMES, r"'b\noat'"),
+    ],
+)
+def test_a_class_id_that_is_not_known_is_refused_in_one_sentence(
+    class_id: str, names: list[str] | None, words: str
+) -> None:
+    message = conversions.detections_to_message(found_with([0, 1]), Header())
+    message.detections[1].results[0].hypothesis.class_id = class_id
+    message.detections[0].results[0].hypothesis.class_id = 'person' if names else '0'
+    with pytest.raises(ValueError) as refusal:
+        conversions.message_to_detections(message, names)
+    assert words in str(refusal.value)
+    assert '\n' not in str(refusal.value) and len(str(refusal.value)) < 200
+
+
+def test_a_detection_without_a_hypothesis_is_skipped() -> None:
+    message = conversions.detections_to_message(found_with([2]), Header())
+    message.detections = [Detection2D(), *message.detections]
+    assert conversions.message_to_detections(message).labels.tolist() == [2]
+    assert (
+        len(conversions.message_to_detections(Detection2DArray(detections=[Detection2D()]))) == 0
+    )
+
+
+def test_label_info_names_every_index() -> None:
+    message = conversions.label_info(NAMES, 0.25, Header(frame_id='cam'))
+    assert [(c.class_id, c.class_name) for c in message.class_map] == list(enumerate(NAMES))
+    assert (message.threshold, message.header.frame_id) == (0.25, 'cam')
 
 
 def test_stats_read_back_by_key_with_the_stamp() -> None:

@@ -13,11 +13,17 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import LabelInfo
 
 from anydepth_core.export.bundle import Bundle
-from anydepth_ros.conversions import bgr_to_image
+from anydepth_ros.images import bgr_to_image
 from anydepth_ros.qos import LATCHED
 from tests.anydepth_core.support.toy_bundle import CLASS_NAMES, picture, write_toy_bundle
 from tests.anydepth_ros.conftest import Graph, wait_until
-from tests.anydepth_ros.support import make_detector, Probe, start_detector, wait_until_matched
+from tests.anydepth_ros.support import (
+    make_detector,
+    Probe,
+    start_detector,
+    wait_until_built,
+    wait_until_matched,
+)
 
 FULL, BASE = '11-1', '00-0'
 
@@ -25,7 +31,7 @@ FULL, BASE = '11-1', '00-0'
 def test_an_image_is_answered_with_its_header_at_both_levels(
     graph: Graph, toy_bundle: Bundle
 ) -> None:
-    _, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    _, probe = start_detector(graph, model=str(toy_bundle.path))
     message = probe.answer(probe.send(picture((0, 0, 0), (2, 1, 2))))
     assert sorted(d.results[0].hypothesis.class_id for d in message.detections) == ['0', '2']
     for header in (message.header, *(d.header for d in message.detections)):
@@ -34,7 +40,7 @@ def test_an_image_is_answered_with_its_header_at_both_levels(
 
 
 def test_boxes_are_in_pixels_of_the_received_image(graph: Graph, toy_bundle: Bundle) -> None:
-    _, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    _, probe = start_detector(graph, model=str(toy_bundle.path))
     double = np.repeat(np.repeat(picture((1, 1, 1)), 2, 0), 2, 1)
     (detection,) = probe.answer(probe.send(double)).detections
     centre = detection.bbox.center.position
@@ -45,7 +51,7 @@ def test_boxes_are_in_pixels_of_the_received_image(graph: Graph, toy_bundle: Bun
 
 
 def test_nothing_found_publishes_an_empty_array(graph: Graph, toy_bundle: Bundle) -> None:
-    _, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    _, probe = start_detector(graph, model=str(toy_bundle.path))
     message = probe.answer(probe.send(picture()))
     assert list(message.detections) == []
     assert message.header.frame_id == 'camera'
@@ -65,9 +71,10 @@ def test_nothing_found_publishes_an_empty_array(graph: Graph, toy_bundle: Bundle
 def test_a_depth_applies_to_the_next_frame(
     graph: Graph, toy_bundle: Bundle, depth: int | str, expected: str, level: str
 ) -> None:
-    _, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    detector, probe = start_detector(graph, model=str(toy_bundle.path))
     assert probe.depth_of(probe.send()) == FULL
     assert probe.set(depth=depth) == (True, '')
+    wait_until_built(detector)
     assert probe.depth_of(probe.send()) == expected
     assert probe.stats[probe.last_stamp]['level'] == level
 
@@ -86,15 +93,16 @@ def test_a_depth_applies_to_the_next_frame(
 def test_a_depth_of_a_model_with_a_decoder_has_its_layers(
     graph: Graph, detr_bundle: Bundle, depth: int | str, expected: str, level: str
 ) -> None:
-    _, probe = start_detector(graph, bundle=str(detr_bundle.path), depth='1111-0')
+    detector, probe = start_detector(graph, model=str(detr_bundle.path), depth='1111-0')
     assert probe.depth_of(probe.send()) == '1111-0d3'
     assert probe.set(depth=depth) == (True, '')
+    wait_until_built(detector)
     assert probe.depth_of(probe.send()) == expected
     assert probe.stats[probe.last_stamp]['level'] == level
 
 
 def test_too_many_decoder_layers_are_refused(graph: Graph, detr_bundle: Bundle) -> None:
-    _, probe = start_detector(graph, bundle=str(detr_bundle.path))
+    _, probe = start_detector(graph, model=str(detr_bundle.path))
     accepted, reason = probe.set(depth='1111-1d5')
     assert not accepted and '1 to 4 decoder layers' in reason
     assert probe.depth_of(probe.send()) == '1111-1d3'
@@ -103,7 +111,7 @@ def test_too_many_decoder_layers_are_refused(graph: Graph, detr_bundle: Bundle) 
 def test_a_model_without_suppression_ignores_the_overlap_and_keeps_the_best(
     graph: Graph, detr_bundle: Bundle
 ) -> None:
-    _, probe = start_detector(graph, bundle=str(detr_bundle.path), iou_threshold=0.0)
+    _, probe = start_detector(graph, model=str(detr_bundle.path), iou_threshold=0.0)
     neighbours = picture((1, 0, 0), (1, 1, 0))
     assert len(probe.answer(probe.send(neighbours)).detections) == 2
     assert probe.set(max_detections=1) == (True, '')
@@ -113,7 +121,7 @@ def test_a_model_without_suppression_ignores_the_overlap_and_keeps_the_best(
 def test_a_model_that_stretches_answers_in_pixels_of_the_received_image(
     graph: Graph, detr_bundle: Bundle
 ) -> None:
-    _, probe = start_detector(graph, bundle=str(detr_bundle.path))
+    _, probe = start_detector(graph, model=str(detr_bundle.path))
     wide = np.repeat(picture((1, 1, 1)), 2, 1)
     (detection,) = probe.answer(probe.send(wide)).detections
     centre = detection.bbox.center.position
@@ -125,7 +133,7 @@ def test_a_model_that_stretches_answers_in_pixels_of_the_received_image(
 def test_an_illegal_depth_is_refused_with_what_is_legal(
     graph: Graph, toy_bundle: Bundle, depth: object
 ) -> None:
-    detector, probe = start_detector(graph, bundle=str(toy_bundle.path), depth='base')
+    detector, probe = start_detector(graph, model=str(toy_bundle.path), depth='base')
     accepted, reason = probe.set(depth=depth)
     assert not accepted and "'full'" in reason and 'level' in reason
     assert detector.get_parameter('depth').value == 'base'
@@ -135,7 +143,7 @@ def test_an_illegal_depth_is_refused_with_what_is_legal(
 def test_no_message_is_lost_while_the_depth_changes(graph: Graph, toy_bundle: Bundle) -> None:
     """Images come as fast as they are answered, the depth changes all the time: each gets its "
     "one message."""
-    _, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    _, probe = start_detector(graph, model=str(toy_bundle.path))
     depths = [0, 'full', '10-1', 1, 'base', 2, '01-1', '00-1']
     done, refused = threading.Event(), []
 
@@ -163,57 +171,78 @@ def test_no_message_is_lost_while_the_depth_changes(graph: Graph, toy_bundle: Bu
     assert all(len(message.detections) == 1 for message in probe.detections.values())
 
 
-def test_frames_go_on_at_the_old_depth_while_another_is_built(
-    graph: Graph, toy_bundle: Bundle
+@pytest.mark.parametrize('depth', [0, 1, 2, 'base'])
+def test_a_depth_of_the_ladder_takes_effect_on_the_very_next_frame(
+    graph: Graph, toy_bundle: Bundle, depth: int | str
 ) -> None:
-    detector, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    _, probe = start_detector(graph, model=str(toy_bundle.path))
+    assert probe.set(depth=depth) == (True, '')
+    assert probe.depth_of(probe.send()) == (FULL if depth == 2 else BASE)
+
+
+def test_the_nearest_depth_serves_while_another_is_built(graph: Graph, toy_bundle: Bundle) -> None:
+    detector, probe = start_detector(graph, model=str(toy_bundle.path))
     detector.runtime.build_gate.clear()
     detector.runtime.building.clear()
-    future = probe.set_later(depth='10-0')
+    assert probe.set(depth='10-0') == (True, '')
     assert detector.runtime.building.wait(20)
-    assert [probe.depth_of(probe.send()) for _ in range(3)] == [FULL] * 3
-    assert not future.done()
+    assert [probe.depth_of(probe.send()) for _ in range(3)] == [BASE] * 3
+    assert probe.stats[probe.last_stamp]['wanted_depth'] == '10-0'
     detector.runtime.build_gate.set()
-    wait_until(future.done)
-    assert future.result().results[0].successful
+    wait_until_built(detector)
     assert probe.depth_of(probe.send()) == '10-0'
 
 
-def test_a_depth_that_cannot_be_built_is_refused_and_the_old_one_stays(
-    graph: Graph, toy_bundle: Bundle
+def test_a_depth_that_cannot_be_built_is_told_and_the_nearest_serves_until_it_is_set_again(
+    graph: Graph, toy_bundle: Bundle, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    detector, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    detector, probe = start_detector(graph, model=str(toy_bundle.path))
     detector.runtime.fail_build = 'out of memory'
-    assert probe.set(depth='10-0') == (False, 'out of memory')
+    assert probe.set(depth='01-1') == (True, '')
+    wait_until(detector._serving.failed, 'the failure is noted')
     assert probe.depth_of(probe.send()) == FULL
+    assert 'cannot build 01-1@96x96: out of memory' in capfd.readouterr().err
+    detector.runtime.fail_build = ''
+    assert probe.set(depth='01-1') == (True, '')
+    wait_until_built(detector)
+    assert probe.depth_of(probe.send()) == '01-1'
+
+
+def test_a_start_depth_that_cannot_be_built_leaves_the_node_unconfigured(
+    graph: Graph, toy_bundle: Bundle, capfd: pytest.CaptureFixture[str]
+) -> None:
+    detector = make_detector(graph, model=str(toy_bundle.path), autostart=False)
+    detector.fail_build = 'out of memory'
+    assert detector.trigger_configure() == TransitionCallbackReturn.FAILURE
+    assert 'cannot configure: out of memory' in capfd.readouterr().err
+    detector.fail_build = ''
+    assert detector.trigger_configure() == TransitionCallbackReturn.SUCCESS
 
 
 def test_the_ladder_stays_ready_whatever_other_depths_were_used(
     graph: Graph, toy_bundle: Bundle
 ) -> None:
-    detector, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    detector, probe = start_detector(graph, model=str(toy_bundle.path))
     for depth in ('10-0', '01-0', '10-1', '01-1', '00-1'):
         assert probe.set(depth=depth) == (True, '')
+        wait_until_built(detector)
         assert probe.depth_of(probe.send()) == depth
     assert all(detector.runtime.ready(point) for point in toy_bundle.ladder.points)
 
 
 def test_the_newest_frame_wins_and_drops_are_counted(graph: Graph, toy_bundle: Bundle) -> None:
     detector, probe = start_detector(
-        graph, bundle=str(toy_bundle.path), image_reliability='reliable'
+        graph, model=str(toy_bundle.path), image_reliability='reliable'
     )
-    offered, offer = threading.Semaphore(0), detector._worker.offer
-    detector._subscription.callback = lambda message: (offer(message), offered.release())
+    tally = detector._cameras[''].tally
     detector.runtime.run_gate.clear()
     first = probe.send()
-    assert offered.acquire(timeout=20)
     assert detector.runtime.running.wait(20)
     waiting = []
-    for _ in range(4):
+    for received in range(2, 6):
         waiting.append(probe.send())
-        offered.acquire(
-            timeout=20
-        )  # one by one, so that the subscription's own queue of one drops none
+        # one by one, so that the subscription's own queue of one drops none
+        wait_until(lambda received=received: tally.report().received == received)
     detector.runtime.run_gate.set()
     probe.answer(waiting[-1])
     assert set(probe.detections) == {first, waiting[-1]}
@@ -226,7 +255,7 @@ def bad_messages() -> dict[str, Image]:
         name: bgr_to_image(picture((0, 0, 0)), Image().header)
         for name in ('encoding', 'step', 'data')
     }
-    messages['encoding'].encoding = 'bayer_rggb8'
+    messages['encoding'].encoding = 'cmyk8'
     messages['step'].step = 96
     messages['data'].data = array('B', bytes(100))
     return {**messages, 'empty': Image(encoding='bgr8')}
@@ -235,7 +264,7 @@ def bad_messages() -> dict[str, Image]:
 @pytest.mark.parametrize(
     ('name', 'words'),
     [
-        ('encoding', 'bgr8, rgb8'),
+        ('encoding', "'cmyk8' is not supported"),
         ('step', 'step 96'),
         ('data', 'truncated'),
         ('empty', 'image is empty'),
@@ -244,7 +273,7 @@ def bad_messages() -> dict[str, Image]:
 def test_a_bad_image_is_counted_and_the_next_one_answered(
     graph: Graph, toy_bundle: Bundle, name: str, words: str
 ) -> None:
-    _, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    _, probe = start_detector(graph, model=str(toy_bundle.path))
     bad = probe.send_message(bad_messages()[name])
     assert words in wait_until(lambda: probe.errors.get(bad))
     good = probe.send()
@@ -254,7 +283,7 @@ def test_a_bad_image_is_counted_and_the_next_one_answered(
 
 
 def test_a_failing_back_end_does_not_end_the_node(graph: Graph, toy_bundle: Bundle) -> None:
-    detector, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    detector, probe = start_detector(graph, model=str(toy_bundle.path))
     detector.runtime.fail_run = 'device lost'
     bad = probe.send()
     assert wait_until(lambda: probe.errors.get(bad)) == 'device lost'
@@ -263,7 +292,7 @@ def test_a_failing_back_end_does_not_end_the_node(graph: Graph, toy_bundle: Bund
 
 
 def test_thresholds_apply_to_the_next_frame(graph: Graph, toy_bundle: Bundle) -> None:
-    _, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    _, probe = start_detector(graph, model=str(toy_bundle.path))
     assert probe.set(confidence_threshold=1.0) == (True, '')
     assert list(probe.answer(probe.send()).detections) == []
     assert probe.set(confidence_threshold=0.25, max_detections=1) == (True, '')
@@ -282,7 +311,7 @@ def test_thresholds_apply_to_the_next_frame(graph: Graph, toy_bundle: Bundle) ->
 def test_a_change_out_of_range_or_out_of_time_is_refused(
     graph: Graph, toy_bundle: Bundle, change: dict[str, float]
 ) -> None:
-    _, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    _, probe = start_detector(graph, model=str(toy_bundle.path))
     accepted, reason = probe.set(**change)
     assert not accepted and next(iter(change)) in reason
     assert len(probe.answer(probe.send()).detections) == 1
@@ -291,11 +320,11 @@ def test_a_change_out_of_range_or_out_of_time_is_refused(
 def test_a_missing_bundle_leaves_the_node_unconfigured_until_it_is_mended(
     graph: Graph, toy_bundle: Bundle, tmp_path: Path
 ) -> None:
-    detector = make_detector(graph, bundle=str(tmp_path / 'nowhere'), autostart=False)
+    detector = make_detector(graph, model=str(tmp_path / 'nowhere'), autostart=False)
     assert detector.trigger_configure() == TransitionCallbackReturn.FAILURE
     probe = graph.add(Probe())
     wait_until(probe._client.service_is_ready)
-    assert probe.set(bundle=str(toy_bundle.path)) == (True, '')
+    assert probe.set(model=str(toy_bundle.path)) == (True, '')
     assert detector.trigger_configure() == TransitionCallbackReturn.SUCCESS
     assert detector.trigger_activate() == TransitionCallbackReturn.SUCCESS
     probe.wait_for_detector()
@@ -308,7 +337,7 @@ def test_a_bundle_with_a_wrong_hash_is_not_configured(
 ) -> None:
     bundle = write_toy_bundle(tmp_path / 'toy')
     (bundle.path / 'labels.txt').write_text('red\ngreen\nblue\nblack\n')
-    detector = make_detector(graph, bundle=str(bundle.path), autostart=False)
+    detector = make_detector(graph, model=str(bundle.path), autostart=False)
     assert detector.trigger_configure() == TransitionCallbackReturn.FAILURE
     line = capfd.readouterr().err
     assert 'cannot configure' in line and 'labels.txt' in line and 'expected' in line
@@ -317,15 +346,13 @@ def test_a_bundle_with_a_wrong_hash_is_not_configured(
 def test_a_depth_of_another_model_is_not_configured(
     graph: Graph, toy_bundle: Bundle, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    detector = make_detector(
-        graph, bundle=str(toy_bundle.path), depth='1111-0000', autostart=False
-    )
+    detector = make_detector(graph, model=str(toy_bundle.path), depth='1111-0000', autostart=False)
     assert detector.trigger_configure() == TransitionCallbackReturn.FAILURE
     assert 'depth' in capfd.readouterr().err
 
 
 def test_an_inactive_node_answers_nothing_and_resumes(graph: Graph, toy_bundle: Bundle) -> None:
-    detector, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    detector, probe = start_detector(graph, model=str(toy_bundle.path))
     probe.answer(probe.send())
     assert detector.trigger_deactivate() == TransitionCallbackReturn.SUCCESS
     wait_until(lambda: probe.count_subscribers('image') == 0)
@@ -338,7 +365,7 @@ def test_an_inactive_node_answers_nothing_and_resumes(graph: Graph, toy_bundle: 
 
 
 def test_a_node_can_be_cleaned_up_and_configured_again(graph: Graph, toy_bundle: Bundle) -> None:
-    detector, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    detector, probe = start_detector(graph, model=str(toy_bundle.path))
     for transition in ('deactivate', 'cleanup', 'configure', 'activate'):
         assert getattr(detector, f'trigger_{transition}')() == TransitionCallbackReturn.SUCCESS, (
             transition
@@ -352,7 +379,7 @@ def test_a_node_can_be_cleaned_up_and_configured_again(graph: Graph, toy_bundle:
 def test_labels_reach_a_late_subscriber_and_follow_the_threshold(
     graph: Graph, toy_bundle: Bundle
 ) -> None:
-    _, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    _, probe = start_detector(graph, model=str(toy_bundle.path))
     heard: list[LabelInfo] = []
     probe.create_subscription(LabelInfo, 'label_info', heard.append, LATCHED)
     wait_until(lambda: heard)
@@ -364,11 +391,15 @@ def test_labels_reach_a_late_subscriber_and_follow_the_threshold(
 
 
 def test_stats_carry_the_figures_of_the_frame(graph: Graph, toy_bundle: Bundle) -> None:
-    _, probe = start_detector(graph, bundle=str(toy_bundle.path))
+    _, probe = start_detector(graph, model=str(toy_bundle.path))
     probe.answer(probe.send())
     values = probe.stats[probe.last_stamp]
-    steps = [float(values[f'{step}_ms']) for step in ('preprocess', 'inference', 'postprocess')]
-    assert 0 < sum(steps) <= float(values['total_ms']) <= float(values['age_ms'])
+    names = ('wait', 'preprocess', 'inference', 'postprocess', 'publish')
+    steps = {name: float(values[f'{name}_ms']) for name in names}
+    total, age = float(values['total_ms']), float(values['age_ms'])
+    assert min(steps.values()) > 0 and sum(steps.values()) <= total + 0.01
+    assert float(values['received_age_ms']) + total <= age + 1
+    assert float(values['overhead_ms']) == pytest.approx(total - steps['inference'], abs=0.01)
     assert (
         values['detections'] == '1' and values['image_size'] == '96x96' and values['errors'] == '0'
     )

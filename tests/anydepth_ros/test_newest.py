@@ -1,4 +1,4 @@
-"""The worker thread: newest item wins."""
+"""The worker thread: newest item wins, sources take turns."""
 
 from __future__ import annotations
 
@@ -6,60 +6,84 @@ import threading
 
 from anydepth_ros.newest import NewestWorker
 
+PATIENCE_S = 20.0
+
+
+class Handler:
+    """Keeps what it was given; waits in ``handle`` while the gate is closed."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, int]] = []
+        self.gate, self.started = threading.Event(), threading.Semaphore(0)
+        self.handled = threading.Semaphore(0)
+
+    def __call__(self, source: str, item: int) -> None:
+        self.seen.append((source, item))
+        self.started.release()
+        self.gate.wait(PATIENCE_S)
+        self.handled.release()
+
+    def wait(self, times: int) -> None:
+        for _ in range(times):
+            assert self.handled.acquire(timeout=PATIENCE_S)
+
 
 def test_items_that_find_the_thread_idle_are_all_handled() -> None:
-    seen: list[int] = []
-    handled = threading.Semaphore(0)
-
-    def handle(item: int) -> None:
-        seen.append(item)
-        handled.release()
-
-    worker = NewestWorker(handle)
+    handler = Handler()
+    handler.gate.set()
+    worker = NewestWorker(handler)
     for item in range(5):
-        worker.offer(item)
-        assert handled.acquire(timeout=10)
+        assert not worker.offer('', item)
+        handler.wait(1)
     assert worker.stop()
-    assert (seen, worker.dropped) == ([0, 1, 2, 3, 4], 0)
+    assert [item for _, item in handler.seen] == [0, 1, 2, 3, 4]
 
 
-def test_a_busy_thread_gets_only_the_newest_and_drops_are_counted() -> None:
-    seen: list[int] = []
-    gate, started, ended = threading.Event(), threading.Event(), threading.Event()
-
-    def handle(item: int) -> None:
-        seen.append(item)
-        started.set()
-        gate.wait(10)
-        if item == 4:
-            ended.set()
-
-    worker = NewestWorker(handle)
-    worker.offer(0)
-    assert started.wait(10)
-    for item in (1, 2, 3, 4):
-        worker.offer(item)
-    gate.set()
-    assert ended.wait(10)
+def test_a_busy_thread_gets_only_the_newest_and_says_what_it_replaced() -> None:
+    handler = Handler()
+    worker = NewestWorker(handler)
+    worker.offer('', 0)
+    assert handler.started.acquire(timeout=PATIENCE_S)
+    assert [worker.offer('', item) for item in (1, 2, 3, 4)] == [False, True, True, True]
+    handler.gate.set()
+    handler.wait(2)
     assert worker.stop()
-    assert (seen, worker.dropped) == ([0, 4], 3)
+    assert [item for _, item in handler.seen] == [0, 4]
+
+
+def test_a_fast_source_does_not_starve_a_slow_one() -> None:
+    handler = Handler()
+    worker = NewestWorker(handler)
+    worker.offer('fast', 0)
+    assert handler.started.acquire(timeout=PATIENCE_S)
+    worker.offer('fast', 1)
+    worker.offer('slow', 0)
+    worker.offer('fast', 2)
+    worker.offer('third', 0)
+    handler.gate.set()
+    handler.wait(4)
+    assert worker.stop()
+    assert handler.seen == [('fast', 0), ('slow', 0), ('third', 0), ('fast', 2)]
 
 
 def test_stop_forgets_the_waiting_item_and_later_ones() -> None:
-    seen: list[int] = []
-    gate, started = threading.Event(), threading.Event()
-
-    def handle(item: int) -> None:
-        seen.append(item)
-        started.set()
-        gate.wait(10)
-
-    worker = NewestWorker(handle)
-    worker.offer(0)
-    assert started.wait(10)
-    worker.offer(1)
+    handler = Handler()
+    worker = NewestWorker(handler)
+    worker.offer('', 0)
+    assert handler.started.acquire(timeout=PATIENCE_S)
+    worker.offer('', 1)
     assert not worker.stop(timeout_s=0.01)
-    gate.set()
+    handler.gate.set()
     assert worker.stop()
-    worker.offer(2)
-    assert seen == [0]
+    assert not worker.offer('', 2)
+    assert [item for _, item in handler.seen] == [0]
+
+
+def test_the_thread_begins_with_what_it_is_told() -> None:
+    handler, threads = Handler(), []
+    handler.gate.set()
+    worker = NewestWorker(handler, 'pinned', lambda: threads.append(threading.current_thread()))
+    worker.offer('', 0)
+    handler.wait(1)
+    assert worker.stop()
+    assert [thread.name for thread in threads] == ['pinned']

@@ -11,6 +11,7 @@ from rclpy.parameter import Parameter
 import yaml
 
 from anydepth_ros.parameters import changed, DECLARATIONS, declare
+from tests.anydepth_core.support.toy_bundle import CLASS_NAMES
 from tests.anydepth_ros.conftest import Graph
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +25,8 @@ def node_with(**overrides: object) -> Node:
 def test_the_yaml_file_lists_every_parameter_with_its_default() -> None:
     content = yaml.safe_load((ROOT / 'config' / 'detector.yaml').read_text())
     assert list(content) == ['/**']
-    assert content['/**']['ros__parameters'] == {d.name: d.default for d in DECLARATIONS}
+    defaults = {d.name: [''] if d.default == () else d.default for d in DECLARATIONS}
+    assert content['/**']['ros__parameters'] == defaults
 
 
 def test_every_parameter_is_described_to_the_tools(graph: Graph) -> None:
@@ -50,6 +52,17 @@ def test_a_depth_may_be_a_number_or_text(graph: Graph, depth: int | str) -> None
         ({'depth': 1.5}, ValueError),
         ({'depth': True}, ValueError),
         ({'image_reliability': 'best'}, ValueError),
+        ({'image_transport': 'theora'}, ValueError),
+        ({'backend': 'tensorflow'}, ValueError),
+        ({'depth_mode': 'automatic'}, ValueError),
+        ({'class_id_format': 'number'}, ValueError),
+        ({'cameras': ['front', 'front']}, ValueError),
+        ({'cameras': ['front left']}, ValueError),
+        ({'cameras': [1]}, ValueError),
+        ({'cpu_affinity': [-1]}, ValueError),
+        ({'cpu_affinity': ['0']}, ValueError),
+        ({'classes': [1.5]}, ValueError),
+        ({'image_timeout_s': -1.0}, InvalidParameterValueException),
         ({'confidence_threshold': 1}, InvalidParameterTypeException),
         ({'confidence_threshold': 1.01}, InvalidParameterValueException),
         ({'max_detections': 0}, InvalidParameterValueException),
@@ -68,13 +81,62 @@ def test_a_change_gives_a_new_snapshot_and_leaves_the_old_one(graph: Graph) -> N
         before, [Parameter('depth', value=0), Parameter('use_sim_time', value=True)], True
     )
     assert (before.depth, after.depth) == ('full', 0)
-    assert after.settings() == before.settings()
+    assert after.settings(CLASS_NAMES) == before.settings(CLASS_NAMES)
 
 
-def test_the_bundle_may_change_only_while_unconfigured(graph: Graph) -> None:
+def test_the_model_may_change_only_while_unconfigured(graph: Graph) -> None:
     before = declare(graph.add(node_with()))
-    change = [Parameter('bundle', value='/elsewhere')]
-    assert changed(before, change, configured=False).bundle == '/elsewhere'
-    with pytest.raises(ValueError, match='bundle may change only while the node is unconfigured'):
+    change = [Parameter('model', value='/elsewhere')]
+    assert changed(before, change, configured=False).model == '/elsewhere'
+    with pytest.raises(ValueError, match='model may change only while the node is unconfigured'):
         changed(before, change, configured=True)
-    assert changed(before, [Parameter('bundle', value='default')], configured=True) == before
+    assert changed(before, [Parameter('model', value='default')], configured=True) == before
+
+
+@pytest.mark.parametrize(
+    ('classes', 'labels'),
+    [
+        ([], None),
+        ([''], None),
+        (['green'], (1,)),
+        ('blue', (2,)),
+        ([0, 2], (0, 2)),
+        (2, (2,)),
+        (['2', 'red', '2'], (2, 0)),
+    ],
+)
+def test_classes_are_names_or_indices(
+    graph: Graph, classes: object, labels: tuple[int, ...] | None
+) -> None:
+    parameters = declare(graph.add(node_with(classes=classes)))
+    assert parameters.settings(CLASS_NAMES).classes == labels
+
+
+@pytest.mark.parametrize('one', ['purple', 3, -1, '3'])
+def test_a_class_that_the_model_has_not_is_refused_with_those_it_has(
+    graph: Graph, one: int | str
+) -> None:
+    parameters = declare(graph.add(node_with(classes=[one])))
+    with pytest.raises(ValueError, match='the model has red, green, blue'):
+        parameters.settings(CLASS_NAMES)
+
+
+def test_an_empty_list_in_a_parameter_file_is_empty(graph: Graph, tmp_path: Path) -> None:
+    path = tmp_path / 'parameters.yaml'
+    path.write_text('/**:\n  ros__parameters:\n    classes: []\n    cameras: []\n')
+    node = graph.add(Node('bearer', cli_args=['--ros-args', '--params-file', str(path)]))
+    parameters = declare(node)
+    assert (parameters.classes, parameters.cameras) == ((), ())
+
+
+def test_a_named_camera_has_a_depth_that_follows_unless_it_is_set(graph: Graph) -> None:
+    before = declare(
+        graph.add(node_with(cameras=['front', 'rear'], depth='base', **{'rear.depth': 2}))
+    )
+    assert [before.depth_of(camera) for camera in ('front', 'rear')] == ['base', 2]
+    after = changed(before, [Parameter('depth', value=0)], True)
+    assert [after.depth_of(camera) for camera in ('front', 'rear')] == [0, 2]
+    after = changed(after, [Parameter('front.depth', value='1111-0011')], True)
+    assert [after.depth_of(camera) for camera in ('front', 'rear')] == ['1111-0011', 2]
+    with pytest.raises(ValueError, match='rear.depth 1.5 is not legal'):
+        changed(after, [Parameter('rear.depth', value=1.5)], True)

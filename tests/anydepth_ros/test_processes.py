@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-import os
 from pathlib import Path
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -16,43 +12,10 @@ from anydepth_core.export.bundle import Bundle
 from tests.anydepth_ros.conftest import Graph, wait_until
 from tests.anydepth_ros.support import Probe
 
-BIN = Path(sys.executable).parent
-
-
-class Process:
-    """A console script of the package with its output."""
-
-    def __init__(self, log: Path, executable: str, *arguments: str) -> None:
-        self._log = log
-        command = [str(BIN / executable), '--ros-args', *arguments]
-        environment = dict(os.environ, ROS_AUTOMATIC_DISCOVERY_RANGE='LOCALHOST')
-        with log.open('wb') as file:
-            self.popen = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
-
-    def output(self) -> str:
-        return self._log.read_text()
-
-    def wait(self, timeout_s: float = 30.0) -> int:
-        return self.popen.wait(timeout_s)
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[object]:
-    processes: list[Process] = []
-
-    def start(executable: str, *arguments: str) -> Process:
-        processes.append(Process(tmp_path / f'{len(processes)}.log', executable, *arguments))
-        return processes[-1]
-
-    yield start
-    for process in processes:
-        process.popen.kill()
-        process.popen.wait()
-
 
 def parameter_file(tmp_path: Path, bundle: Bundle) -> Path:
     path = tmp_path / 'parameters.yaml'
-    path.write_text(f'/**:\n  ros__parameters:\n    bundle: {bundle.path}\n    depth: 1\n')
+    path.write_text(f'/**:\n  ros__parameters:\n    model: {bundle.path}\n    depth: 1\n')
     return path
 
 
@@ -118,7 +81,7 @@ def test_a_wrong_parameter_ends_the_detector_with_one_line(
 
 
 def test_a_wrong_bundle_is_said_and_the_process_stays(start, tmp_path: Path) -> None:
-    process = start('detector_node', '-p', f'bundle:={tmp_path}')
+    process = start('detector_node', '-p', f'model:={tmp_path}')
     wait_until(lambda: 'cannot configure' in process.output())
     assert 'bundle.yaml' in process.output() and 'Traceback' not in process.output()
     assert process.popen.poll() is None

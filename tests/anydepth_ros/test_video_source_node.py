@@ -9,7 +9,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
-from anydepth_ros.conversions import image_to_bgr, stamp_ns
+from anydepth_ros.conversions import stamp_ns
+from anydepth_ros.images import image_to_bgr
 from anydepth_ros.qos import image_qos
 from anydepth_ros.running import Finished
 from anydepth_ros.video_source_node import VideoSourceNode

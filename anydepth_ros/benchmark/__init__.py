@@ -1,0 +1,1 @@
+"""Measure the running detector node from outside, as its own process."""

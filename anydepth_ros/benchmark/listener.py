@@ -1,0 +1,50 @@
+"""Hears what the detector says about each image."""
+
+from __future__ import annotations
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from vision_msgs.msg import Detection2DArray
+
+from anydepth_ros.benchmark.child import NAMESPACE
+from anydepth_ros.conversions import stamp_ns, stats_values
+
+# Deeper than the detector's own queues: nothing is lost while this process looks elsewhere.
+DEEP = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=1000, reliability=ReliabilityPolicy.RELIABLE
+)
+
+
+class ListenerNode(Node):
+    """The node ``listener``.
+
+    Attributes:
+        detections: number of detections by the stamp of their image.
+        stats: figures of each frame by that stamp.
+        latest: the figures that came last; their counters are those of the node so far.
+        heard: messages so far.
+        error: what the detector said last about an image it could not process.
+    """
+
+    def __init__(self) -> None:
+        """Subscribe."""
+        super().__init__('listener', namespace=NAMESPACE)
+        self.detections: dict[int, int] = {}
+        self.stats: dict[int, dict[str, str]] = {}
+        self.latest: dict[str, str] = {}
+        self.heard = 0
+        self.error = ''
+        self.create_subscription(Detection2DArray, 'detections', self._on_detections, DEEP)
+        self.create_subscription(DiagnosticArray, 'stats', self._on_stats, DEEP)
+
+    def _on_detections(self, message: Detection2DArray) -> None:
+        self.heard += 1
+        self.detections[stamp_ns(message.header)] = len(message.detections)
+
+    def _on_stats(self, message: DiagnosticArray) -> None:
+        self.heard += 1
+        self.latest = stats_values(message)
+        self.stats[stamp_ns(message.header)] = self.latest
+        if message.status and message.status[0].message != 'ok':
+            self.error = message.status[0].message

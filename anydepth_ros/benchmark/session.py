@@ -1,0 +1,219 @@
+"""One run: camera, detector and listener, from the warm-up to the figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+import subprocess
+import sys
+import time
+
+import numpy as np
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.serialization import serialize_message
+
+from anydepth_ros.benchmark.camera import CameraProcess
+from anydepth_ros.benchmark.child import NAMESPACE
+from anydepth_ros.benchmark.figures import (
+    counted,
+    Load,
+    RunFigures,
+    summarise,
+    time_per_image_ms,
+)
+from anydepth_ros.benchmark.frame import image_message, picture
+from anydepth_ros.benchmark.listener import ListenerNode
+from anydepth_ros.benchmark.process import cpu_seconds, resident_mb
+from anydepth_ros.benchmark.settings import NodeSettings
+from anydepth_ros.demo.processes import NodeProcesses
+from anydepth_ros.running import init
+
+PATIENCE_S = 120.0  # for the first answers: a large model takes seconds a depth to build
+WARM_UP_HZ = 10.0
+WARM_UP_S = 0.5  # of one piece of the warm-up
+WARM_UP_ANSWERS = 15
+SETTLED_S = 0.5  # silence, beside the time of two images, after which no answer is on its way
+MEMORY_AFTER_S = 10.0  # by then all buffers have been filled
+TAKES = 60
+TAKE_HZ = 30.0
+LOW_THRESHOLD = 0.001  # with it every image has more detections than are wanted
+POLL_S = 0.02
+
+
+def middleware(profile: bool) -> str:
+    """Return the name of the ROS middleware.
+
+    Raises:
+        ValueError: if a Fast DDS profile is wanted and it is not Fast DDS.
+    """
+    name = str(rclpy.get_rmw_implementation_identifier())
+    if profile and 'fastrtps' not in name:
+        raise ValueError(
+            f'--profile is for Fast DDS, but the middleware is {name}: '
+            'set RMW_IMPLEMENTATION=rmw_fastrtps_cpp or leave --profile out'
+        )
+    return name
+
+
+def measure(
+    bundle_path: str,
+    settings: NodeSettings,
+    size: tuple[int, int],
+    image_bgr: np.ndarray | None,
+    folder: Path,
+) -> RunFigures:
+    """Run camera and detector once, with images of one size, and return the figures.
+
+    Args:
+        bundle_path: what the detector serves.
+        settings: what is measured.
+        size: (width, height) of the images.
+        image_bgr: picture to send, None for noise.
+        folder: for the file that holds the serialised image.
+
+    Raises:
+        RuntimeError: if a process ends or the detector does not answer.
+    """
+    frame = folder / f'{size[0]}x{size[1]}.cdr'
+    frame.write_bytes(
+        serialize_message(image_message(picture(size, image_bgr), settings.encoding))
+    )
+    init([])
+    try:
+        with NodeProcesses() as processes:
+            session = Session(processes, CameraProcess(processes, frame, settings.reliability))
+            try:
+                take_ms = session.time_takes(settings.reliability)
+                session.start_detector(detector_parameters(bundle_path, settings))
+                busy_ms = session.warm_up()
+                rate_hz = settings.overload * 1e3 / busy_ms if settings.overload else settings.rate
+                return session.figures(size, rate_hz, settings.seconds, take_ms)
+            finally:
+                session.close()
+    finally:
+        rclpy.try_shutdown()
+
+
+def detector_parameters(bundle_path: str, settings: NodeSettings) -> dict[str, object]:
+    """Return the parameters the detector is started with."""
+    parameters: dict[str, object] = {
+        'model': bundle_path,
+        'threads': settings.threads,
+        'image_reliability': settings.reliability,
+        'depth': settings.depth_parameter(),
+    }
+    if settings.detections is not None:
+        parameters['max_detections'] = settings.detections
+        parameters['confidence_threshold'] = LOW_THRESHOLD
+    return parameters
+
+
+class Session:
+    """What lives during one run."""
+
+    def __init__(self, processes: NodeProcesses, camera: CameraProcess) -> None:
+        """Listen; the detector is started later.
+
+        Args:
+            processes: where it is to be started.
+            camera: the camera, which waits for orders.
+        """
+        self._processes = processes
+        self._camera = camera
+        self._detector: subprocess.Popen[bytes] | None = None
+        self._listener = ListenerNode()
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self._listener)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._executor.shutdown()
+        self._listener.destroy_node()
+
+    def time_takes(self, reliability: str) -> list[float]:
+        """Time the middleware alone, while no detector is there to disturb it; milliseconds."""
+        command = [sys.executable, '-m', 'anydepth_ros.benchmark.take', reliability, str(TAKES)]
+        process = self._processes.run('take', command, stdout=subprocess.PIPE)
+        while process.poll() is None:
+            self._camera.play(TAKE_HZ, WARM_UP_S, lambda: time.sleep(POLL_S))
+        times_ms: list[float] = json.loads(process.stdout.read() if process.stdout else '[]')
+        return times_ms
+
+    def start_detector(self, parameters: dict[str, object]) -> None:
+        """Start the detector's process."""
+        self._detector = self._processes.start('detector_node', parameters, NAMESPACE)
+
+    def warm_up(self) -> float:
+        """Send images slowly until the detector answers; return its milliseconds per image.
+
+        Raises:
+            RuntimeError: if it ends or does not answer.
+        """
+        end = time.monotonic() + PATIENCE_S
+        while len(self._listener.detections) < WARM_UP_ANSWERS:
+            if time.monotonic() > end:
+                why = self._listener.error or 'its messages above say why'
+                raise RuntimeError(
+                    f'the detector has not answered within {PATIENCE_S:.0f} s: {why}'
+                )
+            self._camera.play(WARM_UP_HZ, WARM_UP_S, self._spin)
+        self._settle()
+        busy_ms = time_per_image_ms(self._listener.stats.values())
+        if busy_ms is None:
+            raise RuntimeError('the detector publishes no stats: its rate cannot be learnt')
+        return busy_ms
+
+    def figures(
+        self, size: tuple[int, int], rate_hz: float, seconds: float, take_ms: list[float]
+    ) -> RunFigures:
+        """Send images at the wanted rate and work out the figures.
+
+        Raises:
+            RuntimeError: if the detector ends.
+        """
+        pid = self._detector.pid if self._detector else 0
+        before, cpu_s, began = self._listener.latest, cpu_seconds(pid), time.monotonic()
+        memory_mb: list[float] = []
+
+        def meanwhile() -> None:
+            self._spin()
+            if not memory_mb and time.monotonic() > began + MEMORY_AFTER_S:
+                memory_mb.append(resident_mb(pid))
+
+        sent = self._camera.play(rate_hz, seconds, meanwhile)
+        self._settle()
+        return summarise(
+            size=size,
+            sent=sent,
+            stats=self._listener.stats,
+            detections=self._listener.detections,
+            counts=counted(before, self._listener.latest),
+            take_ms=take_ms,
+            load=Load(
+                memory_10s_mb=memory_mb[0] if memory_mb else None,
+                memory_end_mb=resident_mb(pid),
+                cpu_s=cpu_seconds(pid) - cpu_s,
+            ),
+        )
+
+    def _spin(self) -> None:
+        """Hear what has arrived.
+
+        Raises:
+            RuntimeError: if the detector has ended.
+        """
+        self._executor.spin_once(timeout_sec=POLL_S)
+        if self._detector is not None and self._detector.poll() is not None:
+            raise RuntimeError(
+                f'the detector has ended (exit status {self._detector.returncode}); see above'
+            )
+
+    def _settle(self) -> None:
+        """Hear the answers that are still on their way."""
+        heard, since = -1, time.monotonic()
+        silence_s = SETTLED_S + 2e-3 * float(self._listener.latest.get('total_ms', 0))
+        while time.monotonic() < since + silence_s:
+            self._spin()
+            if self._listener.heard != heard:
+                heard, since = self._listener.heard, time.monotonic()

@@ -1,0 +1,271 @@
+"""One camera of the detector: its topics, its counts, and the answer to each of its images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+import time
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+import numpy as np
+from rclpy.callback_groups import CallbackGroup
+from rclpy.lifecycle import LifecycleNode
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+from vision_msgs.msg import Detection2DArray, LabelInfo
+
+from anydepth_core.depth import OperatingPoint
+from anydepth_core.models.postprocess import PostprocessSettings
+from anydepth_core.runtime.visualise import draw
+from anydepth_core.structures import Detections
+from anydepth_ros.conversions import detections_to_message, label_info, stamp_ns, stats_message
+from anydepth_ros.images import bgr_to_image, compressed_to_bgr, image_to_bgr
+from anydepth_ros.parameters import DetectorParameters
+from anydepth_ros.qos import DEBUG, image_qos, LATCHED, OUTPUT, overridable
+from anydepth_ros.running import sentence
+from anydepth_ros.serving import name_of, Serving
+from anydepth_ros.silence import why_silent
+from anydepth_ros.tally import Tally, TallyReport
+from anydepth_ros.watchdog import look
+
+SAY_AGAIN_S = 10.0  # how often the same trouble is logged
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a frame is processed with; read once at its start.
+
+    Attributes:
+        parameters: the values of all parameters.
+        settings: what counts as a detection.
+        points: the operating point each camera wants.
+    """
+
+    parameters: DetectorParameters
+    settings: PostprocessSettings
+    points: Mapping[str, OperatingPoint]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An image on its way: the message, when its callback began and how old it was then."""
+
+    message: Image | CompressedImage
+    received_s: float
+    received_age_ms: float
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a debug image shows."""
+
+    image_bgr: np.ndarray
+    detections: Detections
+    header: Header
+    caption: str
+
+
+class Camera:
+    """The topics and counts of one camera; made when the node is configured."""
+
+    def __init__(self, node: LifecycleNode, name: str, class_names: Sequence[str]) -> None:
+        """Create the publishers; they are silent until the node is active.
+
+        Args:
+            node: the detector.
+            name: of the camera, '' for the only one; its topics are under this name.
+            class_names: of the model.
+        """
+        self.name = name
+        self.tally = Tally()
+        self.dropped = 0
+        self.silence = ''
+        self.topic = ''
+        self.served: OperatingPoint | None = None
+        self._node = node
+        self._class_names = class_names
+        self._prefix = f'{name}/' if name else ''
+        self._subscription: Subscription | None = None
+        self._said_s = 0.0
+        self.detections = self._publisher(Detection2DArray, 'detections', OUTPUT)
+        self.stats = self._publisher(DiagnosticArray, 'stats', OUTPUT)
+        self.labels = self._publisher(LabelInfo, 'label_info', LATCHED)
+        self.debug = self._publisher(Image, 'debug_image', DEBUG)
+
+    def close(self) -> None:
+        """Unsubscribe and take the publishers away."""
+        self.unsubscribe()
+        for publisher in (self.detections, self.stats, self.labels, self.debug):
+            self._node.destroy_lifecycle_publisher(publisher)
+
+    def subscribe(
+        self,
+        parameters: DetectorParameters,
+        offer: Callable[[str, Frame], bool],
+        group: CallbackGroup,
+    ) -> None:
+        """Hand every image that arrives to ``offer``, which says whether it replaced another.
+
+        ``image/compressed`` belongs to ``image`` after remapping, as image_transport has it.
+        """
+        compressed = parameters.image_transport == 'compressed'
+        self.topic = self._node.resolve_topic_name(f'{self._prefix}image')
+        if compressed and not self.topic.endswith('/compressed'):
+            self.topic += '/compressed'
+
+        def receive(message: Image | CompressedImage) -> None:
+            received_s = time.perf_counter()
+            self.tally.received()
+            frame = Frame(message, received_s, self._age_ms(message.header))
+            self.dropped += offer(self.name, frame)
+
+        self.tally.restart()
+        self._subscription = self._node.create_subscription(
+            CompressedImage if compressed else Image,
+            self.topic,
+            receive,
+            image_qos(parameters.image_reliability),
+            callback_group=group,
+            qos_overriding_options=overridable(),
+        )
+
+    def unsubscribe(self) -> None:
+        """Stop listening to the camera."""
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = None
+        self.silence = ''
+
+    def publish_labels(self, threshold: float) -> None:
+        """Tell the names of the classes and the lowest score that is published."""
+        header = Header(stamp=self._node.get_clock().now().to_msg())
+        self.labels.publish(label_info(self._class_names, threshold, header))
+
+    def watch(self, timeout_s: float) -> None:
+        """Find out why no image is answered, if none is; say it now and then in the log."""
+        subscription, before = self._subscription, self.silence
+        report = self.tally.report()
+        if subscription is None or not self._is_silent(report, timeout_s):
+            self.silence = ''
+            if before and subscription is not None:
+                self._node.get_logger().info(f'{self.topic}: images are answered again')
+            return
+        self.silence = why_silent(look(self._node, subscription), report)
+        if before != self.silence or time.monotonic() - self._said_s > SAY_AGAIN_S:
+            self._said_s = time.monotonic()
+            self._node.get_logger().warning(self.silence)
+
+    @staticmethod
+    def _is_silent(report: TallyReport, timeout_s: float) -> bool:
+        """Tell silence from a model that is slow: then images arrive and none is refused."""
+        refusals = [ago for ago in (report.reason_age_s, report.too_old_ago_s) if ago is not None]
+        refused = bool(refusals) and min(refusals) < timeout_s < report.unanswered_s
+        return timeout_s > 0 and (report.waiting_s > timeout_s or refused)
+
+    # Frames; these run in the worker thread
+
+    def answer(self, frame: Frame, serving: Serving, snapshot: Snapshot) -> Scene | None:
+        """Publish the detections and figures of one image; return what a debug image may show.
+
+        A bad image or a failing back end is counted and told, never raised.
+        """
+        started = time.perf_counter()
+        header = frame.message.header
+        limit, age = snapshot.parameters.max_image_age_ms, self._age_ms(header)
+        if limit and age > limit:
+            self.tally.too_old(age)
+            return None
+        point = serving.serve(snapshot.points[self.name])
+        self.served = point
+        try:
+            image_bgr, found, figures = self._detect(frame, serving, snapshot, point, started)
+        except Exception as error:  # one bad frame must never end the node
+            self.tally.rejected(sentence(error))
+            self._node.get_logger().error(
+                f'frame skipped: {sentence(error)}', throttle_duration_sec=5.0
+            )
+            self._publish_stats(header, serving, snapshot, point, {}, sentence(error))
+            return None
+        self.tally.answered(figures['total_ms'], figures['age_ms'])
+        self._publish_stats(header, serving, snapshot, point, figures)
+        caption = f'{name_of(serving.pipeline.bundle.space, point)}  {figures["total_ms"]:.0f} ms'
+        return Scene(image_bgr, found, header, caption)
+
+    def has_viewer(self) -> bool:
+        """Whether someone looks at the debug images."""
+        return self.debug.get_subscription_count() > 0
+
+    def publish_debug(self, scene: Scene) -> None:
+        """Draw and publish; runs in a thread of its own."""
+        image_bgr = draw(scene.image_bgr, scene.detections, self._class_names, scene.caption)
+        self.debug.publish(bgr_to_image(image_bgr, scene.header))
+
+    def _detect(
+        self,
+        frame: Frame,
+        serving: Serving,
+        snapshot: Snapshot,
+        point: OperatingPoint,
+        started: float,
+    ) -> tuple[np.ndarray, Detections, dict[str, Any]]:
+        """Publish the detections of one image and return the figures of its way."""
+        message = frame.message
+        decode = image_to_bgr if isinstance(message, Image) else compressed_to_bgr
+        image_bgr = decode(message)
+        decoded = time.perf_counter()
+        found, timing = serving.pipeline(image_bgr, point, snapshot.settings)
+        detected = time.perf_counter()
+        names = self._class_names if snapshot.parameters.class_id_format == 'name' else None
+        self.detections.publish(detections_to_message(found, message.header, names))
+        published = time.perf_counter()
+        total_ms = 1e3 * (published - frame.received_s)
+        figures: dict[str, Any] = {
+            'wait_ms': 1e3 * (started - frame.received_s),
+            'preprocess_ms': 1e3 * (decoded - started) + timing.preprocess_ms,
+            'inference_ms': timing.inference_ms,
+            'postprocess_ms': timing.postprocess_ms,
+            'publish_ms': 1e3 * (published - detected),
+            'total_ms': total_ms,
+            'overhead_ms': total_ms - timing.inference_ms,
+            'received_age_ms': frame.received_age_ms,
+            'age_ms': self._age_ms(message.header),
+            'detections': len(found),
+        }
+        return image_bgr, found, figures
+
+    def _publish_stats(
+        self,
+        header: Header,
+        serving: Serving,
+        snapshot: Snapshot,
+        point: OperatingPoint,
+        figures: Mapping[str, object],
+        error: str = '',
+    ) -> None:
+        bundle = serving.pipeline.bundle
+        level = bundle.ladder.level_of(point)
+        counts = self.tally.report()
+        values = {
+            'camera': self.name,
+            'depth': bundle.space.format(point.depth),
+            'level': '' if level is None else level,
+            'image_size': 'x'.join(map(str, point.image_size)),
+            'wanted_depth': bundle.space.format(snapshot.points[self.name].depth),
+            'depth_mode': snapshot.parameters.depth_mode,
+            **figures,
+            'dropped': self.dropped,
+            'too_old': counts.too_old,
+            'errors': counts.rejected,
+        }
+        self.stats.publish(stats_message(header, bundle.model_name, values, error))
+
+    def _publisher(self, message_type: type, name: str, profile: Any) -> Any:
+        return self._node.create_lifecycle_publisher(
+            message_type, self._prefix + name, profile, qos_overriding_options=overridable()
+        )
+
+    def _age_ms(self, header: Header) -> float:
+        """Return how old an image is by its own stamp, in the node's clock."""
+        return (self._node.get_clock().now().nanoseconds - stamp_ns(header)) / 1e6
