@@ -7,23 +7,22 @@ from dataclasses import dataclass
 import time
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
 import numpy as np
 from rclpy.callback_groups import CallbackGroup
 from rclpy.lifecycle import LifecycleNode
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
-from vision_msgs.msg import Detection2DArray, LabelInfo
 
 from anydepth_core.depth import OperatingPoint
 from anydepth_core.models.postprocess import PostprocessSettings
 from anydepth_core.runtime.visualise import draw
 from anydepth_core.structures import Detections
+from anydepth_ros import topics
 from anydepth_ros.conversions import detections_to_message, label_info, stamp_ns, stats_message
 from anydepth_ros.images import bgr_to_image, compressed_to_bgr, image_to_bgr
 from anydepth_ros.parameters import DetectorParameters
-from anydepth_ros.qos import DEBUG, image_qos, LATCHED, OUTPUT, overridable
+from anydepth_ros.qos import image_qos, overridable
 from anydepth_ros.running import sentence
 from anydepth_ros.serving import name_of, Serving
 from anydepth_ros.silence import why_silent
@@ -83,16 +82,15 @@ class Camera:
         self.dropped = 0
         self.silence = ''
         self.topic = ''
-        self.served: OperatingPoint | None = None
         self._node = node
         self._class_names = class_names
         self._prefix = f'{name}/' if name else ''
         self._subscription: Subscription | None = None
         self._said_s = 0.0
-        self.detections = self._publisher(Detection2DArray, 'detections', OUTPUT)
-        self.stats = self._publisher(DiagnosticArray, 'stats', OUTPUT)
-        self.labels = self._publisher(LabelInfo, 'label_info', LATCHED)
-        self.debug = self._publisher(Image, 'debug_image', DEBUG)
+        self.detections = self._publisher(topics.DETECTIONS)
+        self.stats = self._publisher(topics.STATS)
+        self.labels = self._publisher(topics.LABEL_INFO)
+        self.debug = self._publisher(topics.DEBUG_IMAGE)
 
     def close(self) -> None:
         """Unsubscribe and take the publishers away."""
@@ -152,7 +150,8 @@ class Camera:
             if before and subscription is not None:
                 self._node.get_logger().info(f'{self.topic}: images are answered again')
             return
-        self.silence = why_silent(look(self._node, subscription), report)
+        view = look(self._node, subscription, f'{self._prefix}image')
+        self.silence = why_silent(view, report)
         if before != self.silence or time.monotonic() - self._said_s > SAY_AGAIN_S:
             self._said_s = time.monotonic()
             self._node.get_logger().warning(self.silence)
@@ -178,7 +177,6 @@ class Camera:
             self.tally.too_old(age)
             return None
         point = serving.serve(snapshot.points[self.name])
-        self.served = point
         try:
             image_bgr, found, figures = self._detect(frame, serving, snapshot, point, started)
         except Exception as error:  # one bad frame must never end the node
@@ -246,7 +244,7 @@ class Camera:
     ) -> None:
         bundle = serving.pipeline.bundle
         level = bundle.ladder.level_of(point)
-        counts = self.tally.report()
+        too_old, errors = self.tally.losses()
         values = {
             'camera': self.name,
             'depth': bundle.space.format(point.depth),
@@ -256,14 +254,17 @@ class Camera:
             'depth_mode': snapshot.parameters.depth_mode,
             **figures,
             'dropped': self.dropped,
-            'too_old': counts.too_old,
-            'errors': counts.rejected,
+            'too_old': too_old,
+            'errors': errors,
         }
         self.stats.publish(stats_message(header, bundle.model_name, values, error))
 
-    def _publisher(self, message_type: type, name: str, profile: Any) -> Any:
+    def _publisher(self, topic: topics.Topic) -> Any:
         return self._node.create_lifecycle_publisher(
-            message_type, self._prefix + name, profile, qos_overriding_options=overridable()
+            topic.message,
+            self._prefix + topic.name,
+            topic.profile,
+            qos_overriding_options=overridable(),
         )
 
     def _age_ms(self, header: Header) -> float:

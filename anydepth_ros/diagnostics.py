@@ -125,11 +125,11 @@ IMAGE = Task(
         'Stamp age (ms)': 'median age of the images by their stamps when they were answered',
         'Last stamp age (ms)': 'the age of the last one',
         'Last image (s ago)': 'time since the last image came',
-        'Received': 'images received since the start',
-        'Answered': 'images answered since the start',
-        'Dropped': 'images replaced by a newer one while they waited',
-        'Too old': 'images skipped because they were older than max_image_age_ms',
-        'Rejected': 'images that could not be read or processed',
+        'Received': 'images received since configure',
+        'Answered': 'images answered since configure',
+        'Dropped': 'images replaced by a newer one while they waited, since configure',
+        'Too old': 'images skipped because they were older than max_image_age_ms, since configure',
+        'Rejected': 'images that could not be read or processed, since configure',
         'Last rejection': 'why the last of them was rejected',
     },
 )
@@ -310,7 +310,7 @@ def _depth_values(camera: CameraState) -> list[object]:
 def _text(value: object) -> str:
     if isinstance(value, float):
         return f'{value:.1f}'
-    return _line(str(value)) if value not in (None, '') else NOTHING
+    return NOTHING if value is None else _line(str(value)) or NOTHING
 
 
 def _line(text: str) -> str:

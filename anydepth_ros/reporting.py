@@ -14,9 +14,9 @@ from anydepth_core.depth import OperatingPoint
 from anydepth_ros.camera import Camera, Snapshot
 from anydepth_ros.diagnostics import CameraState, EngineState, statuses
 from anydepth_ros.parameters import DetectorParameters
-from anydepth_ros.qos import OUTPUT
 from anydepth_ros.running import sentence
 from anydepth_ros.serving import name_of, Serving
+from anydepth_ros.topics import DIAGNOSTICS
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,9 @@ class Reporter:
         self._view = view
         self._state = 'unconfigured'
         self._error = ''
-        self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', OUTPUT)
+        self._publisher = node.create_publisher(
+            DIAGNOSTICS.message, DIAGNOSTICS.name, DIAGNOSTICS.profile
+        )
         node.create_timer(period_s, self.report, clock=clock)
 
     def entered(self, state: str) -> None:

@@ -55,7 +55,8 @@ class TopicView:
         others: name and type of the other topics.
         fragile: whether big images may be lost on their way: best effort over Fast DDS without a
             profile.
-        name: what the node itself calls it; a remapping rule starts with this.
+        name: what the node itself calls the raw images, before remapping: ``image``, or
+            ``front/image`` for one of several cameras.
     """
 
     topic: str
@@ -70,14 +71,18 @@ class TopicView:
 
 def why_silent(view: TopicView, report: TallyReport) -> str:
     """Say in one sentence why no image is answered and what to do about it."""
+    fitting = [publisher for publisher in view.publishers if publisher.type == view.type]
+    conflicts = [_conflict(view, publisher) for publisher in fitting]
     if _arriving(report):
         sentence = _unanswered(view, report)
     elif not view.publishers:
         sentence = _no_publisher(view, report)
-    elif not any(publisher.type == view.type for publisher in view.publishers):
+    elif not fitting:
         sentence = _wrong_type(view)
+    elif all(conflicts):
+        sentence = conflicts[0]
     else:
-        sentence = _incompatible(view) or _nothing_comes(view, report)
+        sentence = _nothing_comes(view, fitting[conflicts.index('')].node, report)
     return ' '.join(sentence.split())
 
 
@@ -197,9 +202,8 @@ def _suggestion(view: TopicView, near: dict[str, str]) -> str:
 def _how(view: TopicView, topic: str, kind: str) -> str:
     """Return the arguments that make the node use another topic."""
     suffix = COMPRESSED_SUFFIX if kind == COMPRESSED else ''
-    name = view.name.removesuffix(COMPRESSED_SUFFIX)
-    how = f'-r {name}{suffix}:={topic}'
-    if name == 'image' and topic.endswith(suffix):
+    how = f'-r {view.name}{suffix}:={topic}'
+    if view.name == 'image' and topic.endswith(suffix):
         how = f'image_topic:={topic.removesuffix(suffix)} (or {how})'
     if kind != view.type:
         how += f' and image_transport:={"raw" if kind == RAW else "compressed"}'
@@ -232,14 +236,8 @@ def _nearest(topic: str, names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([*whole, *by_end, *names]))[:NEAREST]
 
 
-def _incompatible(view: TopicView) -> str:
-    """Say which policies keep the publishers away; '' if one of them is compatible."""
-    publishers = [publisher for publisher in view.publishers if publisher.type == view.type]
-    conflicts = [_conflict(view, publisher) for publisher in publishers]
-    return conflicts[0] if all(conflicts) else ''
-
-
 def _conflict(view: TopicView, publisher: Publisher) -> str:
+    """Say which policy keeps a publisher away, '' if none does."""
     begin = f'{publisher.node} publishes {view.topic} with incompatible QoS'
     if view.reliability == 'reliable' and publisher.reliability == 'best_effort':
         return (
@@ -254,23 +252,24 @@ def _conflict(view: TopicView, publisher: Publisher) -> str:
     return ''
 
 
-def _nothing_comes(view: TopicView, report: TallyReport) -> str:
+def _nothing_comes(view: TopicView, node: str, report: TallyReport) -> str:
     """Say what remains when the publisher is there and fits."""
-    node = next(publisher.node for publisher in view.publishers if publisher.type == view.type)
     if report.received_ago_s is None:
         begin = f'{node} publishes {view.topic} and fits, but no image arrives'
+        slow = ''
     else:
         begin = (
             f'{node} still publishes {view.topic} but the last image came '
             f'{report.received_ago_s:.1f} s ago'
         )
+        slow = ', or raise image_timeout_s if it is that slow'
     if view.fragile:
         return (
             f'{begin}: best-effort images above 512 KiB do not pass the default shared memory of '
             f'Fast DDS, set image_reliability:=reliable or export {PROFILE} for camera and '
-            'detector; if the images are smaller the camera has stopped'
+            f'detector; if the images are smaller the camera has stopped{slow}'
         )
     return (
         f'{begin}: the camera has stopped, restart its driver, or its messages do not pass the '
-        'network or firewall'
+        f'network or firewall{slow}'
     )

@@ -124,6 +124,11 @@ class Tally:
         with self._lock:
             self._recent = _Recent(self._clock())
 
+    def losses(self) -> tuple[int, int]:
+        """Return how many images were too old and rejected; cheap enough for every frame."""
+        with self._lock:
+            return self._too_old, self._rejected
+
     def report(self, window_s: float = 5.0) -> TallyReport:
         """Return the counts of now, with rates and figures over the last seconds.
 

@@ -9,14 +9,16 @@ from rclpy import get_rmw_implementation_identifier
 from rclpy.node import Node
 from rclpy.qos import QoSPolicyEnum
 from rclpy.subscription import Subscription
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from anydepth_ros.silence import COMPRESSED, Publisher, RAW, TopicView
 
 OLD_VARIABLE, NEW_VARIABLE = 'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'
 WITHOUT_NEW_VARIABLE = ('humble', 'jazzy')  # https://github.com/ros2/ros2_documentation/pull/6098
+UNNAMED = '_NODE_NAME_UNKNOWN_'  # its name has not arrived yet, or it is no ROS node
 
 
-def look(node: Node, subscription: Subscription) -> TopicView:
+def look(node: Node, subscription: Subscription, name: str = 'image') -> TopicView:
     """Return what the graph shows of a subscription's topic.
 
     Publishers appear in the graph some tenths of a second after they were made. When the
@@ -25,6 +27,7 @@ def look(node: Node, subscription: Subscription) -> TopicView:
     Args:
         node: the node that looks.
         subscription: one of its subscriptions.
+        name: what the node itself calls the raw images of this camera, before remapping.
     """
     topic, qos = _topic(subscription), subscription.qos_profile
     reliability = _word(qos.reliability)
@@ -36,7 +39,7 @@ def look(node: Node, subscription: Subscription) -> TopicView:
         publishers=_publishers(node, topic),
         others=_others(node, topic),
         fragile=_is_fragile(reliability),
-        name=subscription.topic,
+        name=name,
     )
 
 
@@ -54,13 +57,19 @@ def _publishers(node: Node, topic: str) -> tuple[Publisher, ...]:
         return ()
     return tuple(
         Publisher(
-            node=f'{info.node_namespace.rstrip("/")}/{info.node_name}',
+            node=_node_name(info),
             type=info.topic_type,
             reliability=_word(info.qos_profile.reliability),
             durability=_word(info.qos_profile.durability),
         )
         for info in infos
     )
+
+
+def _node_name(info: TopicEndpointInfo) -> str:
+    if info.node_name == UNNAMED:
+        return 'a node without a name'
+    return f'{info.node_namespace.rstrip("/")}/{info.node_name}'
 
 
 def _others(node: Node, topic: str) -> tuple[tuple[str, str], ...]:

@@ -24,6 +24,7 @@ from anydepth_ros.conversions import stamp_ns, stats_values
 from anydepth_ros.detector_node import DetectorNode
 from anydepth_ros.images import bgr_to_image
 from anydepth_ros.qos import image_qos, OUTPUT
+from anydepth_ros.serving import check_cpus
 from tests.anydepth_core.support.toy_bundle import picture
 from tests.anydepth_ros.conftest import Graph, wait_until
 
@@ -182,17 +183,20 @@ def wait_until_matched(detector: DetectorNode, camera: str = '') -> None:
         wait_until(lambda publisher=publisher: publisher.get_subscription_count() == 1, 'a match')
 
 
-def make_detector(graph: Graph, **parameters: Any) -> DetectorNode:
+def make_detector(
+    graph: Graph, cli_args: list[str] | None = None, **parameters: Any
+) -> DetectorNode:
     """Start a detector with gated inference; ``detector.runtime`` is its gate once it is "
     "configured."""
 
     def open_pipeline(model: str, *arguments: Any) -> Pipeline:
+        check_cpus(arguments[3])
         bundle = load_bundle(model)
         detector.runtime = GatedRuntime(bundle, threads=1, max_sessions=len(bundle.ladder) + 4)
         detector.runtime.fail_build = getattr(detector, 'fail_build', '')
         return Pipeline(bundle, detector.runtime)
 
     overrides = [Parameter(name, value=value) for name, value in parameters.items()]
-    detector: Any = DetectorNode(open_pipeline, parameter_overrides=overrides)
+    detector: Any = DetectorNode(open_pipeline, parameter_overrides=overrides, cli_args=cli_args)
     graph.add(detector)
     return detector

@@ -46,6 +46,7 @@ def test_each_fate_is_counted_apart() -> None:
     tally.rejected('bad')
     report = tally.report()
     assert (report.received, report.answered, report.too_old, report.rejected) == (10, 5, 3, 1)
+    assert tally.losses() == (3, 1)
 
 
 def test_rates_are_those_of_the_window() -> None:
