@@ -14,9 +14,9 @@ from sensor_msgs.msg import Image
 
 PROBE_TIMEOUT_S = 30.0
 
-# encoding -> bytes of a 2x1 image, and the BGR pixels they mean
+# encoding -> bytes of a 2x1 image, some with padding, and the BGR pixels they mean
 _KNOWN: dict[str, tuple[bytes, list[list[int]]]] = {
-    'rgb8': (bytes([10, 20, 30, 40, 50, 60]), [[30, 20, 10], [60, 50, 40]]),
+    'rgb8': (bytes([10, 20, 30, 40, 50, 60, 7, 8, 9]), [[30, 20, 10], [60, 50, 40]]),
     'rgba8': (bytes([10, 20, 30, 0, 40, 50, 60, 0]), [[30, 20, 10], [60, 50, 40]]),
     'mono16': (bytes([128, 0, 129, 0]), [[0, 0, 0], [1, 1, 1]]),
 }
@@ -45,7 +45,7 @@ def to_bgr(message: Image) -> np.ndarray:
     shape = (message.height, message.width, 3)
     if not _is_bgr(image, shape):
         raise ValueError('cv_bridge gave no 8-bit BGR image of its size')
-    return image
+    return np.ascontiguousarray(image)
 
 
 @cache
@@ -67,8 +67,8 @@ def why_unusable() -> str:
             capture_output=True,
             timeout=PROBE_TIMEOUT_S,
         )
-    except subprocess.TimeoutExpired:
-        return f'cv_bridge is installed, but its check took more than {PROBE_TIMEOUT_S:.0f} s'
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f'cv_bridge is installed, but its check did not end: {type(error).__name__}'
     if probe.returncode != 0:
         return f'cv_bridge is installed, but fails its check under NumPy {np.__version__}'
     return ''

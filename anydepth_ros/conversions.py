@@ -46,14 +46,16 @@ def _detection(
 ) -> Detection2D:
     left, top, right, bottom = box_xyxy_px
     detection = Detection2D(header=header)
-    detection.bbox.center.position.x = (left + right) / 2
-    detection.bbox.center.position.y = (top + bottom) / 2
-    detection.bbox.size_x = right - left
-    detection.bbox.size_y = bottom - top
-    hypothesis = ObjectHypothesisWithPose()
-    hypothesis.hypothesis.class_id = class_id
-    hypothesis.hypothesis.score = score
-    detection.results = [hypothesis]
+    bbox = detection.bbox
+    centre = bbox.center.position
+    centre.x = (left + right) / 2
+    centre.y = (top + bottom) / 2
+    bbox.size_x = right - left
+    bbox.size_y = bottom - top
+    result = ObjectHypothesisWithPose()
+    result.hypothesis.class_id = class_id
+    result.hypothesis.score = score
+    detection.results.append(result)
     return detection
 
 

@@ -208,8 +208,8 @@ def _declared_size(data: bytes, format_text: str) -> tuple[int, int]:
     )
 
 
-# A marker is a byte after one 0xff or more; 0xff 0x00 is not one (ITU-T T.81, B.1.1.2).
-_MARKER = re.compile(rb'\xff+([^\x00\xff])', re.DOTALL)
+# A marker is a byte after 0xff, other than 0x00 and 0xff, which fills (ITU-T T.81, B.1.1.2).
+_MARKER = re.compile(rb'\xff([^\x00\xff])')
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9

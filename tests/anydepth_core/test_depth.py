@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from anydepth_core.depth import DepthConfig, DepthSpace, Ladder, OperatingPoint
+from anydepth_core.depth import DepthConfig, DepthSpace, Ladder, nearest, OperatingPoint
 
 YOLO = DepthSpace(tuple(f'stage{i}' for i in range(8)), backbone_stages=4)
 DETR = DepthSpace(('layer1', 'layer2', 'layer3', 'layer4', 'neck'), 4, decoder_layers=6)
@@ -112,3 +112,40 @@ def test_level_beyond_the_ladder_is_refused_with_the_levels(wrong):
 def test_ladder_refuses_what_is_no_depth(wrong):
     with pytest.raises(ValueError, match='or a ladder level 0 to 2'):
         ladder().parse(wrong, (320, 320))
+
+
+def point(text: str, size: int = 320, space: DepthSpace = YOLO) -> OperatingPoint:
+    return OperatingPoint(space.parse(text), (size, size))
+
+
+@pytest.mark.parametrize(
+    ('points', 'wanted', 'expected'),
+    [
+        (['full', 'base'], '1111-0111', 'full'),
+        (['full', 'base'], '0000-0001', 'base'),
+        (['full', 'base'], '1111-0000', 'base'),  # equally far: the cheaper
+        (['0000-1111', 'base'], '0100-1111', '0000-1111'),
+    ],
+)
+def test_the_nearest_point_differs_in_the_fewest_stages(points, wanted, expected):
+    assert nearest([point(text) for text in points], point(wanted)) == point(expected)
+
+
+def test_the_nearest_point_has_a_similar_input_size():
+    points = [point('full', 640), point('0111-1111', 256)]
+    assert nearest(points, point('full', 320)) == points[1]
+
+
+def test_the_nearest_point_has_a_similar_number_of_decoder_layers():
+    points = [point('1111-1d1', space=DETR), point('1111-1d5', space=DETR)]
+    assert nearest(points, point('1111-1d6', space=DETR)) == points[1]
+
+
+@given(st.data())
+def test_a_point_is_nearest_to_itself(data):
+    flags = st.tuples(*[st.booleans()] * 8)
+    points = [
+        OperatingPoint(DepthConfig(data.draw(flags)), (size, size)) for size in (224, 320, 640)
+    ]
+    wanted = data.draw(st.sampled_from(points))
+    assert nearest(points, wanted) == wanted

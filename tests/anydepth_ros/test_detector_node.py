@@ -15,6 +15,7 @@ from vision_msgs.msg import LabelInfo
 from anydepth_core.export.bundle import Bundle
 from anydepth_ros.images import bgr_to_image
 from anydepth_ros.qos import LATCHED
+from anydepth_ros.topics import DIAGNOSTICS, OUTPUTS, STATS_KEYS
 from tests.anydepth_core.support.toy_bundle import CLASS_NAMES, picture, write_toy_bundle
 from tests.anydepth_ros.conftest import Graph, wait_until
 from tests.anydepth_ros.support import (
@@ -403,3 +404,20 @@ def test_stats_carry_the_figures_of_the_frame(graph: Graph, toy_bundle: Bundle) 
     assert (
         values['detections'] == '1' and values['image_size'] == '96x96' and values['errors'] == '0'
     )
+
+
+def test_stats_have_exactly_the_declared_keys(graph: Graph, toy_bundle: Bundle) -> None:
+    _, probe = start_detector(graph, model=str(toy_bundle.path))
+    stamp = probe.send()
+    probe.answer(stamp)
+    assert list(probe.stats[stamp]) == list(STATS_KEYS)
+
+
+def test_the_declared_topics_are_those_of_the_node(graph: Graph, toy_bundle: Bundle) -> None:
+    detector, _ = start_detector(graph, model=str(toy_bundle.path))
+    own = detector.get_publisher_names_and_types_by_node('detector', '/')
+    ros = {'/parameter_events', '/rosout', '/detector/transition_event'}
+    declared = {f'/{topic.name.lstrip("/")}' for topic in (*OUTPUTS, DIAGNOSTICS)}
+    assert {name for name, _ in own} - ros == declared
+    heard = detector.get_subscriber_names_and_types_by_node('detector', '/')
+    assert ('/image', ['sensor_msgs/msg/Image']) in heard
