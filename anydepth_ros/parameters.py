@@ -267,7 +267,7 @@ class DetectorParameters:
         Raises:
             ValueError: if ``classes`` names one that the model has not.
         """
-        labels = tuple(dict.fromkeys(_label(one, class_names) for one in self.classes))
+        labels = tuple(dict.fromkeys(class_label(one, class_names) for one in self.classes))
         return PostprocessSettings(
             confidence=self.confidence_threshold,
             iou=self.iou_threshold,
@@ -368,14 +368,23 @@ def _check_cameras(cameras: Sequence[object]) -> None:
         )
 
 
-def _label(one: int | str, class_names: Sequence[str]) -> int:
-    """Return the index of a class given by its name or index."""
+def class_label(one: int | str, class_names: Sequence[str], given_as: str = 'classes') -> int:
+    """Return the index of a class given by its name or index.
+
+    Args:
+        one: name, index, or index as text.
+        class_names: of the model.
+        given_as: what the user calls the choice.
+
+    Raises:
+        ValueError: if the model has no such class.
+    """
     if one in class_names:
         return list(class_names).index(str(one))
     text = str(one)
     if text.isdecimal() and int(text) < len(class_names):
         return int(text)
     raise ValueError(
-        f'classes {one!r} is not legal: the model has {", ".join(class_names)} '
+        f'{given_as} {one!r} is not legal: the model has {", ".join(class_names)} '
         f'(0 to {len(class_names) - 1})'
     )

@@ -15,9 +15,10 @@ from anydepth_core.depth import OperatingPoint
 from anydepth_core.models.postprocess import PostprocessSettings
 from anydepth_core.runtime.pipeline import Pipeline
 from anydepth_core.structures import Timing
-from anydepth_ros.bag.reading import ImageTopic, one_line, RAW
+from anydepth_ros.bag.reading import ImageTopic, RAW
 from anydepth_ros.conversions import detections_to_message, label_info, stats_message
 from anydepth_ros.images import compressed_to_bgr, image_to_bgr
+from anydepth_ros.running import sentence
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,11 @@ class Settings:
 
     Attributes:
         point: depth and input size.
-        wanted_depth: the depth as the user gave it.
         postprocess: what counts as a detection.
         class_id_format: ``index`` or ``name``.
     """
 
     point: OperatingPoint
-    wanted_depth: str
     postprocess: PostprocessSettings
     class_id_format: str
 
@@ -90,7 +89,7 @@ class Answerer:
             ended = time.perf_counter()
         except Exception as error:  # one bad image must never end the run
             self._errors[topic.name] += 1
-            reason = one_line(error)
+            reason = sentence(error)
             return Answer(None, self._stats(topic, header, {}, reason), 0, reason)
         steps = (1e3 * (decoded - started), 1e3 * (ended - detected), 1e3 * (ended - started))
         figures = {**_figures(timing, *steps), 'detections': len(found)}
@@ -108,11 +107,11 @@ class Answerer:
         bundle, point = self._pipeline.bundle, self._settings.point
         level = bundle.ladder.level_of(point)
         values = {
-            'camera': topic.namespace,
+            'camera': topic.camera,
             'depth': bundle.space.format(point.depth),
             'level': '' if level is None else level,
             'image_size': 'x'.join(map(str, point.image_size)),
-            'wanted_depth': self._settings.wanted_depth,
+            'wanted_depth': bundle.space.format(point.depth),
             'depth_mode': 'manual',
             **figures,
             'dropped': 0,

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, RuntimeError, OSError) as error:
         return _fail(' '.join(str(error).split()))
     except KeyboardInterrupt as stop:
-        print(f'detect_bag: {stop or "stopped"}, nothing is written', file=sys.stderr)
+        print(f'detect_bag: {str(stop) or "stopped"}, nothing is written', file=sys.stderr)
         return 130
     _say(summary, args['output'])
     return 1 if summary.unreadable else 0
@@ -156,9 +156,7 @@ def _say(summary: Summary, output: Path) -> None:
 def _import_help(error: ImportError) -> str:
     package = (error.name or '').partition('.')[0]
     if package in ('rosbags', 'tqdm'):
-        return (
-            f"{package} is needed to read and write bags: run `pip install 'rosbags>=0.11' tqdm`"
-        )
+        return f"{package} is needed: run `pip install 'rosbags>=0.11' tqdm`"
     return f'{error}: source the ROS workspace first'
 
 

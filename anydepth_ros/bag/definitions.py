@@ -11,6 +11,8 @@ from rosbags.interfaces import Connection, MessageDefinitionFormat, Nodetype
 from rosbags.interfaces.typing import Fielddefs
 from rosbags.typesys import get_types_from_idl, get_types_from_msg, get_typestore, Stores
 
+from anydepth_ros.running import sentence
+
 
 @dataclass(frozen=True)
 class Definition:
@@ -54,12 +56,19 @@ class Definitions:
         Bags of Humble hold no hash, and no definition either where their storage is sqlite3.
 
         Raises:
-            ValueError: if the type is neither described by the bag nor installed.
+            ValueError: if the type is neither described by the bag nor installed, or the bag
+                describes it in a way that cannot be understood.
         """
         text = connection.msgdef.data
         if not text:
             return self.of(connection.msgtype)
-        return Definition(text, connection.digest or _hash(connection))
+        try:
+            return Definition(text, connection.digest or _hash(connection))
+        except Exception as error:  # a parser and a generator may stumble over anything
+            raise ValueError(
+                f'the bag describes {connection.msgtype} in a way that cannot be understood: '
+                f'leave --copy out ({sentence(error)})'
+            ) from error
 
     def _learn(self, msgtype: str) -> None:
         """Take a type and those it holds over from the installed packages."""
@@ -69,6 +78,11 @@ class Definitions:
         for held in _held_types(types[msgtype][1]):
             self._learn(held)
         self._store.register(types)
+
+
+def type_name(message: type) -> str:
+    """Return the name of a message class, such as ``vision_msgs/msg/Detection2DArray``."""
+    return f'{message.__module__.partition(".")[0]}/msg/{message.__name__}'
 
 
 def _hash(connection: Connection) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader
 
+from anydepth_ros.running import sentence
+
 RAW, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 
 
@@ -22,12 +24,14 @@ class ImageTopic:
         msgtype: ``RAW`` or ``COMPRESSED``.
         count: recorded messages.
         namespace: where its detections go: ``<namespace>/detections``; empty for the root.
+        camera: its name in stats; empty for the only one, as the node has it.
     """
 
     name: str
     msgtype: str
     count: int
     namespace: str
+    camera: str
 
 
 @contextmanager
@@ -52,7 +56,7 @@ def open_bag(path: Path) -> Iterator[Reader]:
         reader = Reader(path)
         reader.open()
     except Exception as error:  # damage comes to light as whatever a parser stumbles over
-        raise ValueError(f'{path} cannot be read as a rosbag2: {one_line(error)}') from error
+        raise ValueError(f'{path} is no complete rosbag2: {sentence(error)}') from error
     try:
         yield reader
     finally:
@@ -83,7 +87,7 @@ def messages(
             yield message
     except Exception as error:  # see open_bag
         raise ValueError(
-            f'{reader.path} is damaged after {count} messages: {one_line(error)}'
+            f'{reader.path} is damaged after {count} messages: {sentence(error)}'
         ) from error
 
 
@@ -116,12 +120,8 @@ def choose_topics(reader: Reader, wanted: Sequence[str]) -> list[ImageTopic]:
             f'{reader.path} has several image topics, choose with --topic: {", ".join(names)}'
         )
     namespaces = _namespaces({name: found[name][0] for name in names})
-    return [ImageTopic(name, *found[name], namespaces[name]) for name in names]
-
-
-def one_line(error: BaseException) -> str:
-    """Return an error as one line without a full stop."""
-    return ' '.join(str(error).split()).rstrip('.') or type(error).__name__
+    cameras = {name: namespaces[name].lstrip('/') if len(names) > 1 else '' for name in names}
+    return [ImageTopic(name, *found[name], namespaces[name], cameras[name]) for name in names]
 
 
 def _image_counts(reader: Reader) -> dict[str, tuple[str, int]]:

@@ -17,19 +17,15 @@ from tqdm import tqdm
 from anydepth_core.models.postprocess import PostprocessSettings
 from anydepth_core.runtime.pipeline import load_pipeline, Pipeline
 from anydepth_ros.bag.answers import Answerer, Settings
-from anydepth_ros.bag.definitions import Definitions
+from anydepth_ros.bag.definitions import Definition, Definitions, type_name
 from anydepth_ros.bag.reading import choose_topics, ImageTopic, messages, open_bag, storage_of
 from anydepth_ros.bag.writing import check_output, new_bag, offered, recorded_qos
-from anydepth_ros.qos import LATCHED, OUTPUT
+from anydepth_ros.parameters import class_label
 from anydepth_ros.running import StopSignals
 from anydepth_ros.serving import name_of
+from anydepth_ros.topics import DETECTIONS, LABEL_INFO, STATS
 
-ANSWERS = {
-    'detections': ('vision_msgs/msg/Detection2DArray', OUTPUT),
-    'label_info': ('vision_msgs/msg/LabelInfo', LATCHED),
-    'stats': ('diagnostic_msgs/msg/DiagnosticArray', OUTPUT),
-}
-"""Topics below the namespace of an image topic, with type and quality of service."""
+ANSWERS = (DETECTIONS, LABEL_INFO, STATS)
 
 _DIFFERENT_REASONS = 20  # reasons told apart; damage can give every image one of its own
 
@@ -181,11 +177,11 @@ class _Run:
         if topic.name not in self._labelled:
             self._labelled.add(topic.name)
             labels = self._answerer.labels(time_ns)
-            self._writer.write(connections['label_info'], time_ns, labels)
+            self._writer.write(connections[LABEL_INFO.name], time_ns, labels)
         answer = self._answerer.answer(topic, time_ns, data)
         if answer.detections is not None:
-            self._writer.write(connections['detections'], time_ns, answer.detections)
-        self._writer.write(connections['stats'], time_ns, answer.stats)
+            self._writer.write(connections[DETECTIONS.name], time_ns, answer.detections)
+        self._writer.write(connections[STATS.name], time_ns, answer.stats)
         summary.images += 1
         summary.detections += answer.found
         if answer.error:
@@ -194,27 +190,20 @@ class _Run:
                 summary.reasons[answer.error] += 1
 
     def _announce_answers(self, topic: ImageTopic) -> dict[str, Connection]:
-        return {
-            name: self._announce(f'{topic.namespace}/{name}', msgtype, offered(profile))
-            for name, (msgtype, profile) in ANSWERS.items()
-        }
-
-    def _announce(self, name: str, msgtype: str, qos: list[Qos]) -> Connection:
-        definition = self._definitions.of(msgtype)
-        return self._writer.add_connection(
-            name,
-            msgtype,
-            msgdef=definition.text,
-            rihs01=definition.type_hash,
-            offered_qos_profiles=qos,
-        )
+        connections = {}
+        for one in ANSWERS:
+            msgtype = type_name(one.message)
+            definition, qos = self._definitions.of(msgtype), offered(one.profile)
+            name = f'{topic.namespace}/{one.name}'
+            connections[one.name] = self._announce(name, msgtype, definition, qos)
+        return connections
 
     def _announce_copies(self) -> dict[int, Connection]:
         """Announce the recorded topics that have messages; return them by their id in the input.
 
         One topic may be recorded in several parts that differ in nothing a bag can hold.
         """
-        made = {f'{topic.namespace}/{name}' for topic in self._topics.values() for name in ANSWERS}
+        made = {f'{t.namespace}/{one.name}' for t in self._topics.values() for one in ANSWERS}
         copies: dict[str, Connection] = {}
         result = {}
         for one in self._reader.connections:
@@ -227,16 +216,21 @@ class _Run:
                 )
             key = repr((one.topic, one.msgtype, one.ext))
             if key not in copies:
-                definition = self._definitions.recorded(one)
-                copies[key] = self._writer.add_connection(
-                    one.topic,
-                    one.msgtype,
-                    msgdef=definition.text,
-                    rihs01=definition.type_hash,
-                    offered_qos_profiles=recorded_qos(one),
-                )
+                definition, qos = self._definitions.recorded(one), recorded_qos(one)
+                copies[key] = self._announce(one.topic, one.msgtype, definition, qos)
             result[one.id] = copies[key]
         return result
+
+    def _announce(
+        self, name: str, msgtype: str, definition: Definition, qos: list[Qos]
+    ) -> Connection:
+        return self._writer.add_connection(
+            name,
+            msgtype,
+            msgdef=definition.text,
+            rihs01=definition.type_hash,
+            offered_qos_profiles=qos,
+        )
 
     def _messages(self) -> Iterator[tuple[Connection, int, bytes]]:
         wanted = [
@@ -264,7 +258,7 @@ class _Run:
 def _settings(job: Job, pipeline: Pipeline) -> Settings:
     """Check what depends on the model and build the depth."""
     names = pipeline.bundle.class_names
-    labels = tuple(dict.fromkeys(_label(one, names) for one in job.classes))
+    labels = tuple(dict.fromkeys(class_label(one, names, '--classes') for one in job.classes))
     postprocess = PostprocessSettings(
         confidence=job.confidence,
         iou=job.iou,
@@ -272,19 +266,7 @@ def _settings(job: Job, pipeline: Pipeline) -> Settings:
         classes=labels or None,
     )
     point = pipeline.prepare(job.depth)
-    return Settings(point, job.depth, postprocess, job.class_id_format)
-
-
-def _label(one: str, class_names: Sequence[str]) -> int:
-    """Return the index of a class given by its name or index."""
-    if one in class_names:
-        return list(class_names).index(one)
-    if one.isdecimal() and int(one) < len(class_names):
-        return int(one)
-    raise ValueError(
-        f'--classes {one} is not legal: the model has {", ".join(class_names)} '
-        f'(0 to {len(class_names) - 1})'
-    )
+    return Settings(point, postprocess, job.class_id_format)
 
 
 @contextmanager
