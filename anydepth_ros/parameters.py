@@ -323,7 +323,7 @@ def changed_names(before: DetectorParameters, after: DetectorParameters) -> set[
 
 
 def _declared(node: Node, declaration: Declaration) -> Any:
-    default = list(declaration.default) if declaration.default == () else declaration.default
+    default: Any = [] if declaration.default == () else declaration.default
     parameter = node.declare_parameter(declaration.name, default, declaration.descriptor())
     return _plain(declaration, parameter.value)
 

@@ -9,6 +9,7 @@ import socket
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 
 from anydepth_core.depth import OperatingPoint
 from anydepth_ros.camera import Camera, Snapshot
@@ -48,7 +49,7 @@ class Reporter:
         self._view = view
         self._state = 'unconfigured'
         self._error = ''
-        self._publisher = node.create_publisher(
+        self._publisher: Publisher = node.create_publisher(
             DIAGNOSTICS.message, DIAGNOSTICS.name, DIAGNOSTICS.profile
         )
         node.create_timer(period_s, self.report, clock=clock)

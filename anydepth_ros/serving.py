@@ -181,8 +181,8 @@ class Serving:
         with self._changed:
             self._first_built = True
             self._changed.notify_all()
-        while (point := self._next()) is not None:
-            self._build(point)
+        while (due := self._next()) is not None:
+            self._build(due)
 
     def _next(self) -> OperatingPoint | None:
         """Wait for something to build; None at the end."""

@@ -10,8 +10,8 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from anydepth_ros.images import bgr_to_image
 from anydepth_ros.frames import FrameSource
+from anydepth_ros.images import bgr_to_image
 from anydepth_ros.qos import image_qos, RELIABILITIES
 from anydepth_ros.running import Finished, run_node
 

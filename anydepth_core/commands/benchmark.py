@@ -1,4 +1,7 @@
-"""`anydepth benchmark`: time every ladder level, and show what leaving refinements out saves."""
+"""`anydepth benchmark`: time every ladder level, and show what leaving refinements out saves.
+
+With ``--node`` the running detector node is measured instead.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,21 @@ if TYPE_CHECKING:
     from anydepth_core.runtime.onnx_runtime import OnnxRuntime
     from anydepth_core.runtime.pipeline import Pipeline
 
-HELP = 'time every ladder level of a bundle, step by step'
+HELP = 'time every ladder level of a bundle, step by step, or with --node the running node'
+
+_NODE_OPTIONS = (
+    'image_size',
+    'rate',
+    'overload',
+    'seconds',
+    'reliability',
+    'profile',
+    'encoding',
+    'depth',
+    'detections',
+    'output',
+)
+"""Options that need ``--node``; their defaults stand in ``NodeSettings``."""
 
 _HEADING = (
     'level',
@@ -60,27 +77,89 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--depths',
         help='comma-separated depths or levels instead of the whole ladder, full and base',
     )
-    parser.add_argument('--image', metavar='FILE', help='picture to use instead of 640x480 noise')
+    parser.add_argument('--image', metavar='FILE', help='picture to use instead of noise')
     parser.add_argument(
         '--threads', type=int, default=1, help='inference threads, 0 for all cores (%(default)s)'
     )
+    _add_node_arguments(parser)
+
+
+def _add_node_arguments(parser: argparse.ArgumentParser) -> None:
+    node = parser.add_argument_group(
+        'the running node',
+        'detector_node in a process of its own, with a camera that sends images to it; needs '
+        'ROS 2, and stays on this machine',
+    )
+    node.add_argument('--node', action='store_true', help='measure the node instead of the ladder')
+    node.add_argument(
+        '--image-size',
+        metavar='WxH',
+        help='width x height of the images, comma-separated for several runs (1280x720)',
+    )
+    pace = node.add_mutually_exclusive_group()
+    pace.add_argument('--rate', type=float, metavar='HZ', help='images per second (30)')
+    pace.add_argument(
+        '--overload',
+        type=float,
+        metavar='N',
+        help='send N times faster than the detector answered in the warm-up',
+    )
+    node.add_argument('--seconds', type=float, help='length of a run after the warm-up (20)')
+    node.add_argument('--reliability', help='of the images: reliable or best_effort (reliable)')
+    node.add_argument(
+        '--profile',
+        action='store_true',
+        default=None,
+        help='use the shared-memory profile config/fastdds_shm.xml in all processes',
+    )
+    node.add_argument('--encoding', help='of the images: bgr8, rgb8, bgra8, rgba8 or mono8 (bgr8)')
+    node.add_argument('--depth', help='depth or level of the detector (full)')
+    node.add_argument(
+        '--detections',
+        type=int,
+        metavar='N',
+        help='lower the threshold so that images have up to N detections',
+    )
+    node.add_argument('--output', metavar='FILE', help='write the figures there as JSON, too')
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure and print the table and the ratio of full to base.
+    """Measure and print the table and the ratio of full to base, or the figures of the node.
 
     Raises:
         ValueError: if bundle, depths, image or numbers are not usable.
-        RuntimeError: if ONNX Runtime is missing.
+        RuntimeError: if ONNX Runtime is missing, or ROS with ``--node``.
     """
     from anydepth_core.export.bundle import load_bundle
 
     if args.runs < 1:
         raise ValueError(f'--runs {args.runs} is not legal: give 1 or more')
+    _check_mode(args)
+    report = _report_node if args.node else _report
     if args.model is None:
-        return _report(load_bundle(args.bundle), args)
+        return report(load_bundle(args.bundle), args)
     with tempfile.TemporaryDirectory() as folder:
-        return _report(random_bundle(args.model, parse_size(args.size), Path(folder)), args)
+        return report(random_bundle(args.model, parse_size(args.size), Path(folder)), args)
+
+
+def _check_mode(args: argparse.Namespace) -> None:
+    """Refuse options that would have no effect."""
+    given = [name for name in _NODE_OPTIONS if getattr(args, name) is not None]
+    if given and not args.node:
+        raise ValueError(f'--{given[0].replace("_", "-")} is for the running node: add --node')
+    if args.node and args.depths is not None:
+        raise ValueError('--depths is not for the running node: give one --depth')
+
+
+def _report_node(bundle: Bundle, args: argparse.Namespace) -> int:
+    from anydepth_ros.benchmark.run import benchmark_node
+    from anydepth_ros.benchmark.settings import NodeSettings
+
+    given = {name: getattr(args, name) for name in _NODE_OPTIONS}
+    settings = NodeSettings(
+        threads=args.threads, **{name: value for name, value in given.items() if value is not None}
+    )
+    return benchmark_node(bundle, settings, None if args.image is None else _image(args.image))
 
 
 def random_bundle(name: str, size: tuple[int, int], folder: Path) -> Bundle:

@@ -14,6 +14,7 @@ STEPS = (
     'inference_ms',
     'overhead_ms',
     'wait_ms',
+    'overhead_without_wait_ms',
     'preprocess_ms',
     'postprocess_ms',
     'publish_ms',
@@ -84,8 +85,10 @@ class RunFigures:
 
     Attributes:
         size: (width, height) of the images.
+        rate_hz: images per second that the camera was to send.
         sent: images that left the camera.
-        sent_hz: images per second it reached.
+        period_ms: between two images that left the camera, on average.
+        received_period_ms: between two images that the node received.
         refused: images the middleware did not take from the camera.
         received: images whose callback was entered, from the node's own counters.
         published: images with detections.
@@ -102,8 +105,10 @@ class RunFigures:
     """
 
     size: tuple[int, int]
+    rate_hz: float
     sent: int
-    sent_hz: float
+    period_ms: float | None
+    received_period_ms: float | None
     refused: int
     received: int
     published: int
@@ -132,11 +137,14 @@ def answered(
     stamps: Sequence[int], stats: Mapping[int, Mapping[str, str]], detections: Mapping[int, int]
 ) -> list[dict[str, float]]:
     """Join by stamp: the steps of each image of the run that has both stats and detections."""
-    return [
-        {name: float(stats[stamp][name]) for name in STEPS if name in stats[stamp]}
-        for stamp in stamps
-        if stamp in stats and stamp in detections
-    ]
+    return [_steps(stats[stamp]) for stamp in stamps if stamp in stats and stamp in detections]
+
+
+def _steps(values: Mapping[str, str]) -> dict[str, float]:
+    steps = {name: float(values[name]) for name in STEPS if name in values}
+    if 'overhead_ms' in steps and 'wait_ms' in steps:
+        steps['overhead_without_wait_ms'] = steps['overhead_ms'] - steps['wait_ms']
+    return steps
 
 
 def counted(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, int | None]:
@@ -178,11 +186,14 @@ def summarise(
     """Work out the figures of one run."""
     frames = answered(sent.stamps, stats, detections)
     found = [detections[stamp] for stamp in sent.stamps if stamp in detections]
+    period_ms = 1e3 * sent.seconds / len(sent.stamps) if sent.stamps else None
     received = len(found) + sum(count or 0 for count in counts.values())
     return RunFigures(
         size=size,
+        rate_hz=sent.rate_hz,
         sent=len(sent.stamps),
-        sent_hz=len(sent.stamps) / sent.seconds,
+        period_ms=period_ms,
+        received_period_ms=1e3 * sent.seconds / received if received else None,
         refused=sent.refused,
         received=received,
         published=len(found),
@@ -191,7 +202,7 @@ def summarise(
         errors=counts['errors'],
         lost=len(sent.stamps) - received,
         steps={name: spread(f[name] for f in frames if name in f) for name in STEPS},
-        bound=age_bound(frames, 1e3 / sent.rate_hz),
+        bound=None if period_ms is None else age_bound(frames, period_ms),
         detections_mean=float(np.mean(found)) if found else None,
         detections_max=max(found, default=None),
         take_ms=spread(take_ms),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from vision_msgs.msg import Detection2DArray
 
 from anydepth_ros.benchmark.child import NAMESPACE
 from anydepth_ros.conversions import stamp_ns, stats_values
+from anydepth_ros.diagnostics import ENGINE, NOTHING
 
 # Deeper than the detector's own queues: nothing is lost while this process looks elsewhere.
 DEEP = QoSProfile(
@@ -25,6 +26,8 @@ class ListenerNode(Node):
         latest: the figures that came last; their counters are those of the node so far.
         heard: messages so far.
         error: what the detector said last about an image it could not process.
+        idle_reports: diagnostics in a row that said that no depth is being built.
+        failure: why the detector cannot work at all, from its diagnostics.
     """
 
     def __init__(self) -> None:
@@ -35,8 +38,11 @@ class ListenerNode(Node):
         self.latest: dict[str, str] = {}
         self.heard = 0
         self.error = ''
+        self.idle_reports = 0
+        self.failure = ''
         self.create_subscription(Detection2DArray, 'detections', self._on_detections, DEEP)
         self.create_subscription(DiagnosticArray, 'stats', self._on_stats, DEEP)
+        self.create_subscription(DiagnosticArray, 'diagnostics', self._on_diagnostics, DEEP)
 
     def _on_detections(self, message: Detection2DArray) -> None:
         self.heard += 1
@@ -48,3 +54,12 @@ class ListenerNode(Node):
         self.stats[stamp_ns(message.header)] = self.latest
         if message.status and message.status[0].message != 'ok':
             self.error = message.status[0].message
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if not status.name.endswith(f': {ENGINE.name}'):
+                continue
+            values = {pair.key: pair.value for pair in status.values}
+            idle = values.get('State') == 'active' and values.get('Building') == NOTHING
+            self.idle_reports = self.idle_reports + 1 if idle else 0
+            self.failure = status.message if status.level == DiagnosticStatus.ERROR else ''

@@ -29,15 +29,16 @@ from anydepth_ros.benchmark.settings import NodeSettings
 from anydepth_ros.demo.processes import NodeProcesses
 from anydepth_ros.running import init
 
-PATIENCE_S = 120.0  # for the first answers: a large model takes seconds a depth to build
+PATIENCE_S = 300.0  # until all depths are built: a large model takes many seconds for each
 WARM_UP_HZ = 10.0
 WARM_UP_S = 0.5  # of one piece of the warm-up
 WARM_UP_ANSWERS = 15
+IDLE_REPORTS = 2  # two, because between two builds there is a moment without one
 SETTLED_S = 0.5  # silence, beside the time of two images, after which no answer is on its way
 MEMORY_AFTER_S = 10.0  # by then all buffers have been filled
-TAKES = 60
+TAKES = 45
 TAKE_HZ = 30.0
-LOW_THRESHOLD = 0.001  # with it every image has more detections than are wanted
+LOW_THRESHOLD = 0.001  # any picture has detections with it, noise too
 POLL_S = 0.02
 
 
@@ -142,21 +143,28 @@ class Session:
 
     def start_detector(self, parameters: dict[str, object]) -> None:
         """Start the detector's process."""
-        self._detector = self._processes.start('detector_node', parameters, NAMESPACE)
+        remapping = ['-r', f'__ns:={NAMESPACE}', '-r', '/diagnostics:=diagnostics']
+        self._detector = self._processes.start('detector_node', parameters, remapping)
 
     def warm_up(self) -> float:
-        """Send images slowly until the detector answers; return its milliseconds per image.
+        """Send images slowly until the detector answers and has built all depths it wants.
+
+        Returns:
+            Its milliseconds per image.
 
         Raises:
             RuntimeError: if it ends or does not answer.
         """
         end = time.monotonic() + PATIENCE_S
-        while len(self._listener.detections) < WARM_UP_ANSWERS:
+        while (
+            len(self._listener.detections) < WARM_UP_ANSWERS
+            or self._listener.idle_reports < IDLE_REPORTS
+        ):
+            if self._listener.failure:
+                raise RuntimeError(f'the detector {self._listener.failure}')
             if time.monotonic() > end:
                 why = self._listener.error or 'its messages above say why'
-                raise RuntimeError(
-                    f'the detector has not answered within {PATIENCE_S:.0f} s: {why}'
-                )
+                raise RuntimeError(f'the detector was not ready within {PATIENCE_S:.0f} s: {why}')
             self._camera.play(WARM_UP_HZ, WARM_UP_S, self._spin)
         self._settle()
         busy_ms = time_per_image_ms(self._listener.stats.values())

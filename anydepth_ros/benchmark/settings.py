@@ -24,8 +24,8 @@ class NodeSettings:
         encoding: of the image messages.
         depth: the detector's depth.
         threads: of one inference, 0 for one per core.
-        detections: have the detector publish this many for every image: the threshold is lowered
-            until there are enough. None leaves its thresholds alone.
+        detections: have the detector publish up to this many for every image, with a very low
+            threshold. None leaves its parameters alone.
         output: JSON file for the figures.
     """
 

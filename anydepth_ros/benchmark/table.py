@@ -16,9 +16,10 @@ _STEP_TITLES = {
     'inference_ms': '  inference',
     'overhead_ms': '  overhead (all but inference)',
     'wait_ms': '    waiting for the worker',
-    'preprocess_ms': '    decoding and preprocessing',
-    'postprocess_ms': '    postprocessing',
-    'publish_ms': '    making and publishing',
+    'overhead_without_wait_ms': '    all but waiting',
+    'preprocess_ms': '      decoding and preprocessing',
+    'postprocess_ms': '      postprocessing',
+    'publish_ms': '      making and publishing',
 }
 UNKNOWN = '-'
 
@@ -54,7 +55,8 @@ def _column(run: RunFigures) -> dict[str, str]:
     bound, load = run.bound, run.load
     return {
         'images': f'{run.size[0]}x{run.size[1]}',
-        'sent': f'{run.sent} ({run.sent_hz:.1f} Hz)',
+        'wanted rate, Hz': f'{run.rate_hz:.1f}',
+        'sent': str(run.sent),
         'refused by the middleware': str(run.refused),
         'received': str(run.received),
         'published': str(run.published),
@@ -62,12 +64,14 @@ def _column(run: RunFigures) -> dict[str, str]:
         'dropped as too old': _number(run.too_old),
         'errors': _number(run.errors),
         'lost on the way': str(run.lost),
+        'period, sent / received, ms': f'{_number(run.period_ms, ".1f")} / '
+        f'{_number(run.received_period_ms, ".1f")}',
         'milliseconds': 'p50 / p95 / worst',
         **{title: _spread(run.steps.get(name)) for name, title in _STEP_TITLES.items()},
         'middleware: take, deserialise': _spread(run.take_ms),
-        'bound: inference + period + overhead': _number(bound and bound.bound_ms, '.1f'),
-        '  images older than it': _number(bound and bound.images_over),
-        '  by at most': _number(bound and bound.worst_excess_ms, '.1f'),
+        'bound: inference + period + overhead': _number(bound.bound_ms if bound else None, '.1f'),
+        '  images older than it': _number(bound.images_over if bound else None),
+        '  by at most': _number(bound.worst_excess_ms if bound else None, '.1f'),
         'detections, mean / most': f'{_number(run.detections_mean, ".1f")} / '
         f'{_number(run.detections_max)}',
         'memory after 10 s, MB': _number(load.memory_10s_mb, '.1f'),

@@ -13,7 +13,9 @@ from anydepth_ros.isolation import isolate
 from anydepth_ros.shipped import shipped_file
 
 PROFILE = 'config/fastdds_shm.xml'
-PROFILE_VARIABLES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
+PROFILE_VARIABLE = 'FASTDDS_DEFAULT_PROFILES_FILE'
+OLD_PROFILE_VARIABLE = 'FASTRTPS_DEFAULT_PROFILES_FILE'
+OLD_DISTRIBUTIONS = ('humble', 'jazzy')
 _NAMESPACE = 'http://www.eprosima.com'
 
 
@@ -31,10 +33,11 @@ def keep_local(environment: MutableMapping[str, str], profile: Path | None) -> N
     for name in ('ROS_AUTOMATIC_DISCOVERY_RANGE', 'ROS_LOCALHOST_ONLY', 'ROS_STATIC_PEERS'):
         environment.pop(name, None)
     isolate(environment)
-    for name in PROFILE_VARIABLES:
+    for name in (PROFILE_VARIABLE, OLD_PROFILE_VARIABLE):
         environment.pop(name, None)
-        if profile is not None:
-            environment[name] = str(profile)
+    if profile is not None:
+        old = environment.get('ROS_DISTRO') in OLD_DISTRIBUTIONS
+        environment[OLD_PROFILE_VARIABLE if old else PROFILE_VARIABLE] = str(profile)
 
 
 def write_local_profile(path: Path) -> None:

@@ -25,9 +25,9 @@ class NodeProcesses:
         self.stop()
 
     def start(
-        self, module: str, parameters: Mapping[str, object], namespace: str = ''
+        self, module: str, parameters: Mapping[str, object], ros_arguments: Sequence[str] = ()
     ) -> subprocess.Popen[bytes]:
-        """Start a node module of this package with parameters, in a namespace."""
+        """Start a node module of this package with parameters and further ROS arguments."""
         command = [
             sys.executable,
             '-m',
@@ -35,9 +35,8 @@ class NodeProcesses:
             '--ros-args',
             '--log-level',
             'warn',
+            *ros_arguments,
         ]
-        if namespace:
-            command += ['-r', f'__ns:={namespace}']
         for name, value in parameters.items():
             command += ['-p', f'{name}:={_yaml(value)}']
         return self.run(module, command)

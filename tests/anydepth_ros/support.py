@@ -165,9 +165,14 @@ def start_detector(graph: Graph, **parameters: Any) -> tuple[DetectorNode, Probe
     graph.add(probe)
     probe.wait_for_detector()
     wait_until_matched(detector, camera)
-    wait_until(lambda: detector._state_machine.current_state[1] == 'active')
+    wait_until_active(detector)
     wait_until_built(detector)
     return detector, probe
+
+
+def wait_until_active(detector: DetectorNode) -> None:
+    """Wait until the transitions of autostart are over; another one would be refused before."""
+    wait_until(lambda: detector._state_machine.current_state[1] == 'active', 'the node is active')
 
 
 def wait_until_built(detector: DetectorNode) -> None:

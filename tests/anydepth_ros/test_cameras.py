@@ -22,6 +22,7 @@ from tests.anydepth_ros.support import (
     make_detector,
     Probe,
     start_detector,
+    wait_until_active,
     wait_until_built,
     wait_until_matched,
 )
@@ -206,7 +207,7 @@ def test_a_qos_override_changes_the_subscription(graph: Graph, toy_bundle: Bundl
     )
     (info,) = wait_until(lambda: detector.get_subscriptions_info_by_topic('/image'))
     assert info.qos_profile.reliability == ReliabilityPolicy.RELIABLE
-    wait_until_built(detector)
+    wait_until_active(detector)
     for transition in ('deactivate', 'activate'):  # the override still holds
         getattr(detector, f'trigger_{transition}')()
     assert detector._cameras['']._subscription.qos_profile.depth == 4

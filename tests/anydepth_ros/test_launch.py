@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 import importlib.util
 import json
+import os
 from pathlib import Path
 import sys
 from types import ModuleType, SimpleNamespace
@@ -244,7 +245,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         script = scripts / name
         script.write_text(NOTE_ARGUMENTS.format(python=sys.executable, notes=str(notes)))
         script.chmod(0o755)
-    monkeypatch.setenv('AMENT_PREFIX_PATH', str(prefix))
+    monkeypatch.setenv('AMENT_PREFIX_PATH', str(prefix), prepend=os.pathsep)
     return notes
 
 

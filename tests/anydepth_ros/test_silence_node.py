@@ -16,7 +16,7 @@ from anydepth_ros.detector_node import WATCH_PERIOD_S
 from anydepth_ros.parameters import DECLARATIONS
 from anydepth_ros.qos import image_qos, OUTPUT
 from tests.anydepth_ros.conftest import Graph, wait_until
-from tests.anydepth_ros.support import make_detector, Probe
+from tests.anydepth_ros.support import make_detector, Probe, wait_until_active
 
 
 class Listener(Probe):
@@ -153,6 +153,7 @@ def test_an_inactive_or_paused_detector_is_not_silent(graph: Graph, toy_bundle: 
         graph, model=str(toy_bundle.path), image_timeout_s=0.5, diagnostics_period_s=0.1
     )
     listener.message_of('image', DiagnosticStatus.ERROR)
+    wait_until_active(detector)
     detector._images.paused = True
     assert 'paused' in listener.message_of('image', DiagnosticStatus.OK)
     detector.trigger_deactivate()

@@ -23,13 +23,17 @@ from tests.anydepth_ros.conftest import Graph, wait_until
 NOTHING = Tally().report()
 
 
+def ignore(message: object) -> None:
+    """Hear a message; a builtin function has no signature that rclpy of Jazzy could read."""
+
+
 def subscribe(
     graph: Graph, qos: QoSProfile | None = None, kind: Any = Image
 ) -> tuple[Node, Subscription]:
     """Make a node that waits for images on /cam/image_raw."""
     rules = ['--ros-args', '-r', 'image:=/cam/image_raw']
     node = graph.add(Node('detector', cli_args=rules))
-    return node, node.create_subscription(kind, 'image', print, qos or image_qos('best_effort'))
+    return node, node.create_subscription(kind, 'image', ignore, qos or image_qos('best_effort'))
 
 
 def look_until_published(node: Node, subscription: Subscription) -> TopicView:
@@ -124,7 +128,7 @@ def test_other_topics_are_listed_but_only_what_others_publish_counts_as_a_camera
     node, subscription = subscribe(graph)
     node.create_publisher(Image, 'debug_image', 1)
     viewer = graph.add(Node('viewer'))
-    viewer.create_subscription(Image, 'awaited', print, 1)
+    viewer.create_subscription(Image, 'awaited', ignore, 1)
     viewer.create_publisher(Image, 'rear/image', 1)
     wait_until(lambda: ('/rear/image', RAW) in look(node, subscription).others)
     others = look(node, subscription).others
@@ -177,7 +181,7 @@ def test_a_subscription_without_a_reliability_reads_best_effort(graph: Graph) ->
 
 def test_a_look_without_a_middleware_is_empty(graph: Graph) -> None:
     node = Node('detector')
-    subscription = node.create_subscription(Image, 'image', print, 1)
+    subscription = node.create_subscription(Image, 'image', ignore, 1)
     node.destroy_node()
     view = look(node, subscription)
     assert (view.publishers, view.others) == ((), ())

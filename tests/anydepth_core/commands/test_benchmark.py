@@ -126,3 +126,43 @@ def test_a_model_with_random_weights_is_timed_without_a_bundle(start):
 def test_an_unknown_model_is_refused_with_the_known_ones(start):
     with pytest.raises(ValueError, match='known: .*anydepth_rtdetr_r50'):
         start('--model', 'resnet')
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (('--rate', '10'), '--rate is for the running node: add --node'),
+        (('--image-size', '64x48'), '--image-size is for the running node'),
+        (('--profile',), '--profile is for the running node'),
+        (('--node', '--depths', 'full'), '--depths is not for the running node: give one --depth'),
+        (('--node', '--image-size', '64'), "--image-size '64' is not legal"),
+        (('--node', '--encoding', 'rgb16'), "--encoding 'rgb16' is not legal"),
+        (('--node', '--depth', 'deep'), 'deep'),
+    ],
+)
+def test_options_that_would_have_no_effect_or_are_wrong_are_refused(start, arguments, words):
+    with pytest.raises(ValueError, match=words) as refusal:
+        start(*arguments)
+    assert '\n' not in str(refusal.value)
+
+
+def test_the_node_is_measured_with_the_options_that_were_given(start, bundle, monkeypatch):
+    from anydepth_ros.benchmark import run
+
+    given = {}
+
+    def record(bundle, settings, image_bgr):
+        given.update(path=bundle.path, settings=settings, image_bgr=image_bgr)
+        return 0
+
+    monkeypatch.setattr(run, 'benchmark_node', record)
+    assert start('--node', '--overload', '10', '--profile', '--threads', '2') == []
+    settings = given['settings']
+    assert (settings.overload, settings.profile, settings.threads) == (10.0, True, 2)
+    assert (settings.rate, settings.image_size) == (30.0, '1280x720')
+    assert given['path'] == bundle.path and given['image_bgr'] is None
+
+
+def test_rate_and_overload_exclude_each_other(start):
+    with pytest.raises(SystemExit):
+        start('--node', '--rate', '10', '--overload', '2')
