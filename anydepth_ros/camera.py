@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 import time
 from typing import Any
 
 import numpy as np
 from rclpy.callback_groups import CallbackGroup
+from rclpy.exceptions import InvalidHandle
 from rclpy.lifecycle import LifecycleNode
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
@@ -21,6 +22,7 @@ from anydepth_core.structures import Detections
 from anydepth_ros import topics
 from anydepth_ros.conversions import detections_to_message, label_info, stamp_ns, stats_message
 from anydepth_ros.images import bgr_to_image, compressed_to_bgr, image_to_bgr
+from anydepth_ros.missed import SequenceNumbers
 from anydepth_ros.parameters import DetectorParameters
 from anydepth_ros.qos import image_qos, overridable
 from anydepth_ros.running import sentence
@@ -30,6 +32,9 @@ from anydepth_ros.tally import Tally, TallyReport
 from anydepth_ros.watchdog import look
 
 SAY_AGAIN_S = 10.0  # how often the same trouble is logged
+# Whether a message comes with its number, by which those left in the middleware are counted: not
+# on Humble.
+TELLS_SEQUENCE = hasattr(Subscription, 'CallbackType')
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ class Scene:
 class Camera:
     """The topics and counts of one camera; made when the node is configured."""
 
-    def __init__(self, node: LifecycleNode, name: str, class_names: Sequence[str]) -> None:
+    def __init__(self, node: LifecycleNode, name: str, class_names: tuple[str, ...]) -> None:
         """Create the publishers; they are silent until the node is active.
 
         Args:
@@ -87,6 +92,8 @@ class Camera:
         self._prefix = f'{name}/' if name else ''
         self._subscription: Subscription | None = None
         self._said_s = 0.0
+        self._empty_s = 0.0  # when it was seen last that no image waits
+        self._sequence = SequenceNumbers()
         self.detections = self._publisher(topics.DETECTIONS)
         self.stats = self._publisher(topics.STATS)
         self.labels = self._publisher(topics.LABEL_INFO)
@@ -113,21 +120,40 @@ class Camera:
         if compressed and not self.topic.endswith('/compressed'):
             self.topic += '/compressed'
 
-        def receive(message: Image | CompressedImage) -> None:
-            received_s = time.perf_counter()
-            self.tally.received()
-            frame = Frame(message, received_s, self._age_ms(message.header))
+        def receive(message: Image | CompressedImage, info: Any) -> None:
+            frame = self._received(message, info)
             self.dropped += offer(self.name, frame)
 
         self.tally.restart()
+        self._sequence.restart()
         self._subscription = self._node.create_subscription(
             CompressedImage if compressed else Image,
             self.topic,
-            receive,
+            receive if TELLS_SEQUENCE else lambda message: receive(message, None),
             image_qos(parameters.image_reliability),
             callback_group=group,
             qos_overriding_options=overridable(),
         )
+
+    def take(self) -> Frame | None:
+        """Take the newest image from the middleware, if one waits there; any thread may call."""
+        subscription = self._subscription
+        if subscription is None:
+            return None
+        try:
+            with subscription.handle:
+                taken = subscription.handle.take_message(subscription.msg_type, False)
+        except InvalidHandle:  # the subscription was destroyed meanwhile
+            return None
+        if taken is None:
+            self._empty_s = time.monotonic()
+            return None
+        return self._received(*taken)
+
+    def resume(self) -> None:
+        """Begin anew with rates, silence and gaps, as after a pause."""
+        self.tally.restart()
+        self._sequence.restart()
 
     def unsubscribe(self) -> None:
         """Stop listening to the camera."""
@@ -141,11 +167,17 @@ class Camera:
         header = Header(stamp=self._node.get_clock().now().to_msg())
         self.labels.publish(label_info(self._class_names, threshold, header))
 
-    def watch(self, timeout_s: float) -> None:
-        """Find out why no image is answered, if none is; say it now and then in the log."""
+    def watch(self, timeout_s: float, listening: bool) -> None:
+        """Find out why no image is answered, if none is; say it now and then in the log.
+
+        Args:
+            timeout_s: how long is silence, 0 for never.
+            listening: whether an image that comes now would be noticed now.
+        """
         subscription, before = self._subscription, self.silence
         report = self.tally.report()
-        if subscription is None or not self._is_silent(report, timeout_s):
+        unheard_s = 0.0 if listening else time.monotonic() - self._empty_s
+        if subscription is None or not _is_silent(report, timeout_s, unheard_s):
             self.silence = ''
             if before and subscription is not None:
                 self._node.get_logger().info(f'{self.topic}: images are answered again')
@@ -156,12 +188,12 @@ class Camera:
             self._said_s = time.monotonic()
             self._node.get_logger().warning(self.silence)
 
-    @staticmethod
-    def _is_silent(report: TallyReport, timeout_s: float) -> bool:
-        """Tell silence from a model that is slow: then images arrive and none is refused."""
-        refusals = [ago for ago in (report.reason_age_s, report.too_old_ago_s) if ago is not None]
-        refused = bool(refusals) and min(refusals) < timeout_s < report.unanswered_s
-        return timeout_s > 0 and (report.waiting_s > timeout_s or refused)
+    def _received(self, message: Image | CompressedImage, info: Any) -> Frame:
+        received_s = time.perf_counter()
+        missed = self._sequence.missed(info)
+        self.dropped += missed
+        self.tally.received(1 + missed)
+        return Frame(message, received_s, self._age_ms(message.header))
 
     # Frames; these run in the worker thread
 
@@ -270,3 +302,16 @@ class Camera:
     def _age_ms(self, header: Header) -> float:
         """Return how old an image is by its own stamp, in the node's clock."""
         return (self._node.get_clock().now().nanoseconds - stamp_ns(header)) / 1e6
+
+
+def _is_silent(report: TallyReport, timeout_s: float, unheard_s: float) -> bool:
+    """Tell silence from a model that is slow: that leaves images waiting, and refuses none.
+
+    Args:
+        report: the counts of the camera.
+        timeout_s: how long is silence, 0 for never.
+        unheard_s: for how long nobody has looked whether an image waits.
+    """
+    refusals = [ago for ago in (report.reason_age_s, report.too_old_ago_s) if ago is not None]
+    refused = bool(refusals) and min(refusals) < timeout_s < report.unanswered_s
+    return timeout_s > 0 and (report.waiting_s - unheard_s > timeout_s or refused)

@@ -18,10 +18,10 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
 
 from anydepth_core.runtime.pipeline import Pipeline
-from anydepth_ros.camera import Camera, Frame, Scene, Snapshot
+from anydepth_ros.camera import Camera, Frame, Scene, Snapshot, TELLS_SEQUENCE
+from anydepth_ros.gate import ImageGroup
 from anydepth_ros.newest import NewestWorker
 from anydepth_ros.parameters import changed, declare, DetectorParameters
-from anydepth_ros.pausable import PausableGroup
 from anydepth_ros.reporting import NodeView, Reporter
 from anydepth_ros.running import run_node, sentence
 from anydepth_ros.serving import name_of, open_pipeline, pin_thread, Serving
@@ -58,7 +58,7 @@ class DetectorNode(LifecycleNode):
         self._cameras: dict[str, Camera] = {}
         self._worker: NewestWorker[Frame] | None = None
         self._drawer: NewestWorker[Scene] | None = None
-        self._images = PausableGroup()
+        self._images = ImageGroup(self._wake)
         self._parameters_now = declare(self)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self.create_service(SetBool, '~/enable', self._on_enable)
@@ -162,7 +162,14 @@ class DetectorNode(LifecycleNode):
         now = self._parameters_now
         pin = partial(pin_thread, now.cpu_affinity)
         self._drawer = NewestWorker(self._draw, 'debug image')
-        self._worker = NewestWorker(self._process, 'detector', pin)
+        # While a frame is in work, images are left in the middleware, where the newest replaces
+        # the older ones at no cost; where those could not be counted, every image is taken.
+        pull: dict[str, Any] = (
+            {'sources': list(self._cameras), 'take': self._take, 'listen': self._images.listen}
+            if TELLS_SEQUENCE
+            else {}
+        )
+        self._worker = NewestWorker(self._process, 'detector', pin, **pull)
         for camera in self._cameras.values():
             camera.publish_labels(now.confidence_threshold)
             camera.subscribe(now, self._worker.offer, self._images)
@@ -200,14 +207,30 @@ class DetectorNode(LifecycleNode):
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         """Take images or leave them untouched; model and subscription stay."""
-        self._images.paused = not request.data
+        self._images.pause(not request.data)
         for camera in self._cameras.values():
-            camera.tally.restart()
+            camera.resume()
         response.success = True
         response.message = 'images are answered' if request.data else 'paused'
         return response
 
     # Frames
+
+    def _wake(self) -> None:
+        """Make the executor look at the gate of the images anew."""
+        if self.executor is not None:
+            self.executor.wake()
+
+    def _take(self, name: str) -> Frame | None:
+        """Take the newest image of a camera; runs in the worker thread."""
+        camera = self._cameras.get(name)
+        if camera is None or self._images.paused:
+            return None
+        try:
+            return camera.take()
+        except Exception as error:  # of the middleware; the thread must live on
+            self.get_logger().error(f'image lost: {sentence(error)}', throttle_duration_sec=5.0)
+            return None
 
     def _process(self, name: str, frame: Frame) -> None:
         """Answer one image; runs in the worker thread."""
@@ -242,7 +265,7 @@ class DetectorNode(LifecycleNode):
     def _watch(self) -> None:
         timeout_s = self._parameters_now.image_timeout_s
         for camera in self._cameras.values():
-            camera.watch(0.0 if self._images.paused else timeout_s)
+            camera.watch(0.0 if self._images.paused else timeout_s, self._images.listening)
 
     def _on_build(self, text: str, failed: bool) -> None:
         """Log a build; called from the building thread."""

@@ -1,8 +1,8 @@
-"""Newest item wins: a worker thread with room for one waiting item of each source. No ROS."""
+"""Newest item wins: a worker thread that is given the newest item of each source. No ROS."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import threading
 from typing import Generic, TypeVar
 
@@ -12,8 +12,10 @@ Item = TypeVar('Item')
 class NewestWorker(Generic[Item]):
     """Hands items to a function in a thread of its own.
 
-    Each source has one place to wait; a newer item replaces the waiting one of its source. The
-    sources take turns: the one that was served least recently is next.
+    An item is offered by another thread, or taken by this one from where it waits: then nobody
+    spends time on the items that come while the thread is busy. An offered item waits in a place
+    of its source; a newer one of that source replaces it. The sources take turns: the one that
+    was served least recently is next.
     """
 
     def __init__(
@@ -21,6 +23,9 @@ class NewestWorker(Generic[Item]):
         handle: Callable[[str, Item], None],
         name: str = 'worker',
         begin: Callable[[], None] = lambda: None,
+        sources: Sequence[str] = (),
+        take: Callable[[str], Item | None] = lambda source: None,
+        listen: Callable[[bool], None] = lambda on: None,
     ) -> None:
         """Start the thread.
 
@@ -28,9 +33,16 @@ class NewestWorker(Generic[Item]):
             handle: called with a source and its item, one after the other; it must not raise.
             name: of the thread, for debuggers.
             begin: called first in the thread.
+            sources: where items may be taken from.
+            take: returns the newest item that waits at a source, None if there is none.
+            listen: called with True when there is nothing to take: from then on items are to be
+                offered; with False when there is work.
         """
         self._handle = handle
         self._begin = begin
+        self._sources = sources
+        self._take = take
+        self._listen = listen
         self._waiting: dict[str, Item] = {}
         self._served: dict[str, int] = {}  # source -> the turn in which it was served last
         self._turn = 0
@@ -44,6 +56,7 @@ class NewestWorker(Generic[Item]):
         with self._changed:
             if self._stopped:
                 return False
+            self._listen(False)
             replaced = source in self._waiting
             self._waiting[source] = item
             self._changed.notify()
@@ -60,14 +73,31 @@ class NewestWorker(Generic[Item]):
 
     def _run(self) -> None:
         self._begin()
-        while True:
-            with self._changed:
+        while (
+            chosen := self._offered(wait=False) or self._taken() or self._offered()
+        ) is not None:
+            self._turn += 1
+            self._served[chosen[0]] = self._turn
+            self._handle(*chosen)
+            del chosen  # an image must not stay in memory until the next one comes
+
+    def _offered(self, wait: bool = True) -> tuple[str, Item] | None:
+        """Return an item that was offered; None if there is none, or at the end."""
+        with self._changed:
+            if wait and not self._waiting and not self._stopped:
+                self._listen(True)
                 self._changed.wait_for(lambda: self._waiting or self._stopped)
-                if self._stopped:
-                    return
-                source = min(self._waiting, key=lambda name: self._served.get(name, 0))
-                item = self._waiting.pop(source)
-                self._turn += 1
-                self._served[source] = self._turn
-            self._handle(source, item)
-            del item  # an image must not stay in memory until the next one comes
+            if self._stopped or not self._waiting:
+                return None
+            source = min(self._waiting, key=self._last_turn)
+            return source, self._waiting.pop(source)
+
+    def _taken(self) -> tuple[str, Item] | None:
+        for source in sorted(self._sources, key=self._last_turn):
+            item = None if self._stopped else self._take(source)
+            if item is not None:
+                return source, item
+        return None
+
+    def _last_turn(self, source: str) -> int:
+        return self._served.get(source, 0)

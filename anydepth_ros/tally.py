@@ -85,12 +85,12 @@ class Tally:
         self._answered_at: float | None = None
         self._recent = _Recent(clock())
 
-    def received(self) -> None:
-        """Count an image whose callback was entered."""
+    def received(self, images: int = 1) -> None:
+        """Count an image that was taken, with those before it that were left out."""
         with self._lock:
             now = self._received_at = self._clock()
-            self._received += 1
-            self._recent.arrivals.append(now)
+            self._received += images
+            self._recent.arrivals.extend([now] * min(images, KEPT))
 
     def answered(self, total_ms: float, age_ms: float) -> None:
         """Count an image whose detections were published.

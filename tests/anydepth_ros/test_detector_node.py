@@ -13,6 +13,7 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import LabelInfo
 
 from anydepth_core.export.bundle import Bundle
+from anydepth_ros.camera import TELLS_SEQUENCE
 from anydepth_ros.images import bgr_to_image
 from anydepth_ros.qos import LATCHED
 from anydepth_ros.topics import DIAGNOSTICS, OUTPUTS, STATS_KEYS
@@ -231,7 +232,32 @@ def test_the_ladder_stays_ready_whatever_other_depths_were_used(
     assert all(detector.runtime.ready(point) for point in toy_bundle.ladder.points)
 
 
-def test_the_newest_frame_wins_and_drops_are_counted(graph: Graph, toy_bundle: Bundle) -> None:
+def test_images_are_left_in_the_middleware_while_one_is_in_work_and_are_counted(
+    graph: Graph, toy_bundle: Bundle
+) -> None:
+    if not TELLS_SEQUENCE:
+        pytest.skip('this rclpy does not number messages: every image is taken')
+    detector, probe = start_detector(graph, model=str(toy_bundle.path))
+    tally = detector._cameras[''].tally
+    detector.runtime.run_gate.clear()
+    first = probe.send()
+    assert detector.runtime.running.wait(20)
+    waiting = [probe.send() for _ in range(4)]
+    assert probe.set(max_detections=10) == (True, '')  # the executor is awake and takes none
+    assert tally.report().received == 1
+    detector.runtime.run_gate.set()
+    probe.answer(waiting[-1])
+    assert set(probe.detections) == {first, waiting[-1]}
+    assert probe.stats[waiting[-1]]['dropped'] == '3'
+    assert tally.report().received == 5
+
+
+def test_without_message_numbers_every_image_is_taken_and_drops_are_counted(
+    graph: Graph, toy_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Humble: images replace each other in the worker's place instead."""
+    monkeypatch.setattr('anydepth_ros.camera.TELLS_SEQUENCE', False)
+    monkeypatch.setattr('anydepth_ros.detector_node.TELLS_SEQUENCE', False)
     detector, probe = start_detector(
         graph, model=str(toy_bundle.path), image_reliability='reliable'
     )

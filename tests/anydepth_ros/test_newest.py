@@ -87,3 +87,70 @@ def test_the_thread_begins_with_what_it_is_told() -> None:
     handler.wait(1)
     assert worker.stop()
     assert [thread.name for thread in threads] == ['pinned']
+
+
+class Queue:
+    """A source that keeps its newest item; counts how often it was asked and told to listen."""
+
+    def __init__(self) -> None:
+        self.items: dict[str, int] = {}
+        self.listening = threading.Event()
+
+    def take(self, source: str) -> int | None:
+        return self.items.pop(source, None)
+
+    def listen(self, on: bool) -> None:
+        (self.listening.set if on else self.listening.clear)()
+
+
+def pulling(handler: Handler, queue: Queue, *sources: str) -> NewestWorker[int]:
+    return NewestWorker(handler, sources=sources, take=queue.take, listen=queue.listen)
+
+
+def test_the_newest_item_is_taken_when_the_thread_is_free() -> None:
+    handler, queue = Handler(), Queue()
+    worker = pulling(handler, queue, 'front')
+    assert queue.listening.wait(PATIENCE_S)
+    worker.offer('front', 0)
+    assert handler.started.acquire(timeout=PATIENCE_S)
+    assert not queue.listening.is_set()
+    for item in (1, 2, 3):
+        queue.items['front'] = item
+    handler.gate.set()
+    handler.wait(2)
+    assert queue.listening.wait(PATIENCE_S)
+    assert worker.stop()
+    assert handler.seen == [('front', 0), ('front', 3)]
+
+
+def test_sources_that_are_taken_from_take_turns() -> None:
+    handler, queue = Handler(), Queue()
+    queue.items = {'front': 0, 'rear': 0, 'side': 0}
+    handler.gate.set()
+    worker = pulling(handler, queue, 'front', 'rear', 'side')
+    handler.wait(3)
+    assert queue.listening.wait(PATIENCE_S)
+    handler.gate.clear()
+    worker.offer('rear', 1)
+    for _ in range(4):
+        assert handler.started.acquire(timeout=PATIENCE_S)
+    queue.items = {'rear': 2, 'side': 2, 'front': 2}
+    handler.gate.set()
+    handler.wait(4)
+    assert worker.stop()
+    assert [source for source, _ in handler.seen] == [
+        'front',
+        'rear',
+        'side',
+        'rear',
+        'front',
+        'side',
+        'rear',
+    ]
+
+
+def test_a_thread_that_waits_for_items_can_be_stopped() -> None:
+    queue = Queue()
+    worker = pulling(Handler(), queue, 'front')
+    assert queue.listening.wait(PATIENCE_S)
+    assert worker.stop()

@@ -154,7 +154,7 @@ def test_an_inactive_or_paused_detector_is_not_silent(graph: Graph, toy_bundle: 
     )
     listener.message_of('image', DiagnosticStatus.ERROR)
     wait_until_active(detector)
-    detector._images.paused = True
+    detector._images.pause(True)
     assert 'paused' in listener.message_of('image', DiagnosticStatus.OK)
     detector.trigger_deactivate()
     wait_until(lambda: 'inactive' in listener.message_of('image', DiagnosticStatus.OK))
