@@ -47,7 +47,9 @@ setup(
         'onnxruntime',
     ],
     extras_require={
+        'bag': ['rosbags>=0.11', 'tqdm'],
         'demo': ['matplotlib'],
+        'test': ['hypothesis', 'pytest', 'pytest-timeout'],
         'train': ['torch>=2.11', 'safetensors', 'dacite', 'scipy', 'faster-coco-eval', 'tqdm'],
     },
     python_requires='>=3.10',
@@ -61,6 +63,7 @@ setup(
             'detector_node = anydepth_ros.detector_node:main',
             'video_source_node = anydepth_ros.video_source_node:main',
             'anydepth_demo = anydepth_ros.demo.__main__:main',
+            'detect_bag = anydepth_ros.bag.command:main',
             'anydepth = anydepth_core.cli:main',
         ],
     },

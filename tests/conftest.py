@@ -1,5 +1,7 @@
-"""Decide the ROS environment before any test loads rclpy: nothing leaves this process unless a "
-"test says so."""
+"""Decide the ROS environment before any test loads rclpy.
+
+Nothing leaves this process unless a test says so.
+"""
 
 from __future__ import annotations
 

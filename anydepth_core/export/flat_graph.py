@@ -125,7 +125,7 @@ class FlatGraph:
 
     def _compute(self, node: onnx.NodeProto, operands: Sequence[np.ndarray | None]) -> None:
         if node.op_type == 'Cast' and helper.get_node_attr_value(node, 'to') == TensorProto.FLOAT:
-            self.constants[node.output[0]] = operands[0].astype(np.float32)  # type: ignore[union-attr]
+            self.constants[node.output[0]] = np.array(operands[0], np.float32)
             return
         feeds = {name: value for name, value in zip(node.input, operands) if name}
         results = ReferenceEvaluator(node, opsets={'': self._opset}).run(None, feeds)

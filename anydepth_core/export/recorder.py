@@ -47,7 +47,8 @@ class DynamicSize(int):
             'follow; use -1 in reshape, or the shape of another map'
         )
 
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = refuse  # type: ignore[assignment]
+    __add__ = __radd__ = __sub__ = __rsub__ = refuse  # type: ignore[assignment]
+    __mul__ = __rmul__ = refuse  # type: ignore[assignment]
     __floordiv__ = __rfloordiv__ = __truediv__ = __rtruediv__ = refuse  # type: ignore[assignment]
 
 

@@ -1,5 +1,7 @@
-"""A ROS graph for one test: nodes added to it are spun, and everything is shut down whatever "
-"the test did."""
+"""A ROS graph for one test.
+
+Nodes added to it are spun, and everything is shut down whatever the test did.
+"""
 
 from __future__ import annotations
 

@@ -22,7 +22,11 @@ class Process:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._log = log
-        command = [str(BIN / executable), '--ros-args', *arguments]
+        # `colcon test` runs from the sources, where no script is installed.
+        module = [sys.executable, '-m', f'anydepth_ros.{executable}']
+        script = BIN / executable
+        start = [str(script)] if script.is_file() else module
+        command = [*start, '--ros-args', *arguments]
         variables = dict(os.environ, ROS_AUTOMATIC_DISCOVERY_RANGE='LOCALHOST')
         with log.open('wb') as file:
             self.popen = subprocess.Popen(

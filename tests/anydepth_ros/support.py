@@ -1,5 +1,4 @@
-"""What the node tests share: a probe that sends images and keeps the answers, a detector with a "
-"gate."""
+"""What the node tests share: a probe for images and answers, a detector with a gate."""
 
 from __future__ import annotations
 
@@ -55,8 +54,10 @@ class Probe(Node):
         wait_until(self._client.service_is_ready, 'the parameter service')
 
     def meet_detector(self) -> None:
-        """Wait until a detector in another process answers; what is sent before it has matched "
-        "this node is lost."""
+        """Wait until a detector in another process answers.
+
+        What is sent before it has matched this node is lost.
+        """
         self.wait_for_detector()
         wait_until(lambda: self.send() and self._any_answer(), 'a first answer')
 
@@ -105,8 +106,7 @@ class Probe(Node):
         return self.stats[stamp]['depth']
 
     def set(self, **parameters: Any) -> tuple[bool, str]:
-        """Set parameters of the detector through its service; return success and reason of the "
-        "first refusal."""
+        """Set parameters through the service; return success and reason of the first refusal."""
         future = self.set_later(**parameters)
         wait_until(future.done, f'answer to {parameters}')
         refused = [result for result in future.result().results if not result.successful]
@@ -191,8 +191,7 @@ def wait_until_matched(detector: DetectorNode, camera: str = '') -> None:
 def make_detector(
     graph: Graph, cli_args: list[str] | None = None, **parameters: Any
 ) -> DetectorNode:
-    """Start a detector with gated inference; ``detector.runtime`` is its gate once it is "
-    "configured."""
+    """Start a detector with gated inference; ``detector.runtime`` is its gate once configured."""
 
     def open_pipeline(model: str, *arguments: Any) -> Pipeline:
         check_cpus(arguments[3])

@@ -143,8 +143,7 @@ def test_an_illegal_depth_is_refused_with_what_is_legal(
 
 
 def test_no_message_is_lost_while_the_depth_changes(graph: Graph, toy_bundle: Bundle) -> None:
-    """Images come as fast as they are answered, the depth changes all the time: each gets its "
-    "one message."""
+    """Images come as fast as they are answered, depths change all the time: each is answered."""
     _, probe = start_detector(graph, model=str(toy_bundle.path))
     depths = [0, 'full', '10-1', 1, 'base', 2, '01-1', '00-1']
     done, refused = threading.Event(), []
