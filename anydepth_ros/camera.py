@@ -20,7 +20,7 @@ from anydepth_core.models.postprocess import PostprocessSettings
 from anydepth_core.runtime.visualise import draw
 from anydepth_core.structures import Detections
 from anydepth_ros import topics
-from anydepth_ros.conversions import detections_to_message, label_info, stamp_ns, stats_message
+from anydepth_ros.conversions import DetectionsWriter, label_info, stamp_ns, stats_message
 from anydepth_ros.images import bgr_to_image, compressed_to_bgr, image_to_bgr
 from anydepth_ros.missed import SequenceNumbers
 from anydepth_ros.parameters import DetectorParameters
@@ -94,6 +94,7 @@ class Camera:
         self._said_s = 0.0
         self._empty_s = 0.0  # when it was seen last that no image waits
         self._sequence = SequenceNumbers()
+        self._write = DetectionsWriter()
         self.detections = self._publisher(topics.DETECTIONS)
         self.stats = self._publisher(topics.STATS)
         self.labels = self._publisher(topics.LABEL_INFO)
@@ -248,7 +249,7 @@ class Camera:
         found, timing = serving.pipeline(image_bgr, point, snapshot.settings)
         detected = time.perf_counter()
         names = self._class_names if snapshot.parameters.class_id_format == 'name' else None
-        self.detections.publish(detections_to_message(found, message.header, names))
+        self.detections.publish(self._write(found, message.header, names))
         published = time.perf_counter()
         total_ms = 1e3 * (published - frame.received_s)
         figures: dict[str, Any] = {

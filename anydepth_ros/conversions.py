@@ -1,4 +1,4 @@
-"""Between ROS messages and what they mean; no node, no publisher, no state."""
+"""Between ROS messages and what they mean; no node, no publisher."""
 
 from __future__ import annotations
 
@@ -9,54 +9,69 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 import numpy as np
 from std_msgs.msg import Header
 from vision_msgs.msg import (
+    BoundingBox2D,
     Detection2D,
     Detection2DArray,
     LabelInfo,
+    ObjectHypothesis,
     ObjectHypothesisWithPose,
+    Point2D,
     VisionClass,
 )
 
 from anydepth_core.structures import Detections
 
 
+class DetectionsWriter:
+    """Makes the messages that answer images.
+
+    The parts of a message are used again for the next one: making them anew takes longer than
+    everything else about a message. So a message is good until the next one is made, which is
+    after it was published or serialised.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[Detection2D, Point2D, BoundingBox2D, ObjectHypothesis]] = []
+
+    def __call__(
+        self, detections: Detections, header: Header, class_names: Sequence[str] | None = None
+    ) -> Detection2DArray:
+        """Make the message that answers one image.
+
+        Args:
+            detections: boxes in pixels of the image.
+            header: the header of the image; the array and every detection carry it.
+            class_names: the names of the model's classes, to say what was found by name; without
+                them ``class_id`` is the decimal index.
+        """
+        while len(self._parts) < len(detections):
+            self._parts.append(_new_parts())
+        labels = detections.labels.tolist()
+        class_ids = [str(label) if class_names is None else class_names[label] for label in labels]
+        boxes, scores = detections.boxes_xyxy_px.tolist(), detections.scores.tolist()
+        written = []
+        for parts, box, score, class_id in zip(self._parts, boxes, scores, class_ids):
+            message, centre, bbox, hypothesis = parts
+            left, top, right, bottom = box
+            message.header = header
+            centre.x, centre.y = (left + right) / 2, (top + bottom) / 2
+            bbox.size_x, bbox.size_y = right - left, bottom - top
+            hypothesis.class_id, hypothesis.score = class_id, score
+            written.append(message)
+        return Detection2DArray(header=header, detections=written)
+
+
+def _new_parts() -> tuple[Detection2D, Point2D, BoundingBox2D, ObjectHypothesis]:
+    message, result = Detection2D(), ObjectHypothesisWithPose()
+    message.results.append(result)
+    return message, message.bbox.center.position, message.bbox, result.hypothesis
+
+
 def detections_to_message(
     detections: Detections, header: Header, class_names: Sequence[str] | None = None
 ) -> Detection2DArray:
-    """Make the message that answers one image.
-
-    Args:
-        detections: boxes in pixels of the image.
-        header: the header of the image; the array and every detection carry it.
-        class_names: the names of the model's classes, to say what was found by name; without them
-            ``class_id`` is the decimal index.
-    """
-    labels = detections.labels.tolist()
-    class_ids = [str(label) if class_names is None else class_names[label] for label in labels]
-    rows = zip(
-        detections.boxes_xyxy_px.tolist(), detections.scores.tolist(), class_ids, strict=True
-    )
-    return Detection2DArray(
-        header=header,
-        detections=[_detection(box, score, class_id, header) for box, score, class_id in rows],
-    )
-
-
-def _detection(
-    box_xyxy_px: Sequence[float], score: float, class_id: str, header: Header
-) -> Detection2D:
-    left, top, right, bottom = box_xyxy_px
-    detection = Detection2D(header=header)
-    bbox = detection.bbox
-    centre = bbox.center.position
-    centre.x = (left + right) / 2
-    centre.y = (top + bottom) / 2
-    bbox.size_x = right - left
-    bbox.size_y = bottom - top
-    result = ObjectHypothesisWithPose()
-    result.hypothesis.class_id = class_id
-    result.hypothesis.score = score
-    detection.results.append(result)
-    return detection
+    """Make a message that stays as it is; see :class:`DetectionsWriter`."""
+    return DetectionsWriter()(detections, header, class_names)
 
 
 def message_to_detections(

@@ -51,6 +51,18 @@ def test_a_class_id_is_the_decimal_index_or_the_name() -> None:
     assert class_ids(by_name) == ['car', 'person', '2']
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.lists(st.integers(0, len(NAMES) - 1), max_size=4), max_size=5), st.booleans())
+def test_a_writer_makes_the_same_message_whatever_it_wrote_before(
+    images: list[list[int]], by_name: bool
+) -> None:
+    write = conversions.DetectionsWriter()
+    for index, labels in enumerate(images):
+        header, names = Header(frame_id=str(index)), NAMES if by_name else None
+        fresh = conversions.detections_to_message(found_with(labels), header, names)
+        assert write(found_with(labels), header, names) == fresh
+
+
 def test_the_header_of_the_image_is_in_the_array_and_in_every_detection() -> None:
     header = Header(frame_id='cam')
     header.stamp.sec, header.stamp.nanosec = 12, 34
