@@ -70,13 +70,12 @@ class AgeBound:
     Attributes:
         bound_ms: one inference, one period of the camera and the overhead without waiting; the
             median, because each image has its own.
-        images_over: images that were older than their bound.
-        worst_excess_ms: by how much at most, 0 if none was.
+        beyond: milliseconds by which images were older than their own bound, negative if younger:
+            what the way from the camera to the node took, and what of the period had not passed.
     """
 
     bound_ms: float
-    images_over: int
-    worst_excess_ms: float
+    beyond: Spread
 
 
 @dataclass(frozen=True)
@@ -166,12 +165,8 @@ def age_bound(frames: Iterable[Mapping[str, float]], period_ms: float) -> AgeBou
     if not known:
         return None
     bounds = np.array([frame['total_ms'] - frame['wait_ms'] + period_ms for frame in known])
-    excess = np.array([frame['age_ms'] for frame in known]) - bounds
-    return AgeBound(
-        bound_ms=float(np.median(bounds)),
-        images_over=int((excess > 0).sum()),
-        worst_excess_ms=max(0.0, float(excess.max())),
-    )
+    beyond = spread(np.array([frame['age_ms'] for frame in known]) - bounds)
+    return None if beyond is None else AgeBound(float(np.median(bounds)), beyond)
 
 
 def summarise(

@@ -70,8 +70,7 @@ def _column(run: RunFigures) -> dict[str, str]:
         **{title: _spread(run.steps.get(name)) for name, title in _STEP_TITLES.items()},
         'middleware: take, deserialise': _spread(run.take_ms),
         'bound: inference + period + overhead': _number(bound.bound_ms if bound else None, '.1f'),
-        '  images older than it': _number(bound.images_over if bound else None),
-        '  by at most': _number(bound.worst_excess_ms if bound else None, '.1f'),
+        '  age beyond it': _spread(bound.beyond if bound else None),
         'detections, mean / most': f'{_number(run.detections_mean, ".1f")} / '
         f'{_number(run.detections_max)}',
         'memory after 10 s, MB': _number(load.memory_10s_mb, '.1f'),
