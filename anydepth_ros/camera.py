@@ -32,6 +32,7 @@ from anydepth_ros.tally import Tally, TallyReport
 from anydepth_ros.watchdog import look
 
 SAY_AGAIN_S = 10.0  # how often the same trouble is logged
+HANG_S = 10.0  # no model that is worth running takes longer for one image
 # Whether a message comes with its number, by which those left in the middleware are counted: not
 # on Humble.
 TELLS_SEQUENCE = hasattr(Subscription, 'CallbackType')
@@ -93,6 +94,7 @@ class Camera:
         self._subscription: Subscription | None = None
         self._said_s = 0.0
         self._empty_s = 0.0  # when it was seen last that no image waits
+        self._work_began_s: float | None = None  # of the image in work
         self._sequence = SequenceNumbers()
         self._write = DetectionsWriter()
         self.detections = self._publisher(topics.DETECTIONS)
@@ -175,19 +177,29 @@ class Camera:
             timeout_s: how long is silence, 0 for never.
             listening: whether an image that comes now would be noticed now.
         """
-        subscription, before = self._subscription, self.silence
-        report = self.tally.report()
-        unheard_s = 0.0 if listening else time.monotonic() - self._empty_s
-        if subscription is None or not _is_silent(report, timeout_s, unheard_s):
-            self.silence = ''
-            if before and subscription is not None:
-                self._node.get_logger().info(f'{self.topic}: images are answered again')
-            return
-        view = look(self._node, subscription, f'{self._prefix}image')
-        self.silence = why_silent(view, report)
-        if before != self.silence or time.monotonic() - self._said_s > SAY_AGAIN_S:
+        before, self.silence = self.silence, self._trouble(timeout_s, listening)
+        logger = self._node.get_logger()
+        if before and not self.silence and self._subscription is not None:
+            logger.info(f'{self.topic}: images are answered again')
+        again = time.monotonic() - self._said_s > SAY_AGAIN_S
+        if self.silence and (self.silence != before or again):
             self._said_s = time.monotonic()
-            self._node.get_logger().warning(self.silence)
+            logger.warning(self.silence)
+
+    def _trouble(self, timeout_s: float, listening: bool) -> str:
+        """Return why no image is answered, '' if they are or silence is not worth a word."""
+        subscription, began_s, now = self._subscription, self._work_began_s, time.monotonic()
+        if subscription is None or not timeout_s:
+            return ''
+        if began_s is not None and now - began_s > max(HANG_S, timeout_s):
+            return (
+                f'an image of {self.topic} has been in work for {HANG_S:.0f} s or more: the back '
+                'end hangs; restart the node if this lasts'
+            )
+        report = self.tally.report()
+        if not _is_silent(report, timeout_s, 0.0 if listening else now - self._empty_s):
+            return ''
+        return why_silent(look(self._node, subscription, f'{self._prefix}image'), report)
 
     def _received(self, message: Image | CompressedImage, info: Any) -> Frame:
         received_s = time.perf_counter()
@@ -210,6 +222,7 @@ class Camera:
             self.tally.too_old(age)
             return None
         point = serving.serve(snapshot.points[self.name])
+        self._work_began_s = time.monotonic()
         try:
             image_bgr, found, figures = self._detect(frame, serving, snapshot, point, started)
         except Exception as error:  # one bad frame must never end the node
@@ -219,6 +232,8 @@ class Camera:
             )
             self._publish_stats(header, serving, snapshot, point, {}, sentence(error))
             return None
+        finally:
+            self._work_began_s = None
         self.tally.answered(figures['total_ms'], figures['age_ms'])
         self._publish_stats(header, serving, snapshot, point, figures)
         caption = f'{name_of(serving.pipeline.bundle.space, point)}  {figures["total_ms"]:.0f} ms'
@@ -310,9 +325,9 @@ def _is_silent(report: TallyReport, timeout_s: float, unheard_s: float) -> bool:
 
     Args:
         report: the counts of the camera.
-        timeout_s: how long is silence, 0 for never.
+        timeout_s: how long is silence.
         unheard_s: for how long nobody has looked whether an image waits.
     """
     refusals = [ago for ago in (report.reason_age_s, report.too_old_ago_s) if ago is not None]
     refused = bool(refusals) and min(refusals) < timeout_s < report.unanswered_s
-    return timeout_s > 0 and (report.waiting_s - unheard_s > timeout_s or refused)
+    return refused or report.waiting_s - unheard_s > timeout_s

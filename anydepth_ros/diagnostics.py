@@ -51,7 +51,7 @@ class CameraState:
         name: its name, '' if there is only one.
         topic: where its images are expected.
         report: its counts.
-        dropped: images that were replaced by a newer one while they waited.
+        dropped: images left out because a newer one came, or lost on their way.
         silence: why no image is answered, '' if they are.
         paused: whether detection is switched off.
         target_latency_ms: the latency to keep, 0 if there is none.
@@ -127,7 +127,7 @@ IMAGE = Task(
         'Last image (s ago)': 'time since the last image came',
         'Received': 'images received since configure',
         'Answered': 'images answered since configure',
-        'Dropped': 'images replaced by a newer one while they waited, since configure',
+        'Dropped': 'images left out for a newer one, or lost on their way, since configure',
         'Too old': 'images skipped because they were older than max_image_age_ms, since configure',
         'Rejected': 'images that could not be read or processed, since configure',
         'Last rejection': 'why the last of them was rejected',

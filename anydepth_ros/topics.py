@@ -98,7 +98,7 @@ STATS_KEYS = {
     'received_age_ms': 'age of the image by its stamp when the callback was entered',
     'age_ms': 'age of the image by its stamp when publish returned',
     'detections': 'how many were published',
-    'dropped': 'images that were replaced by a newer one while they waited, since configure',
+    'dropped': 'images left out for a newer one, or lost on their way, since configure',
     'too_old': 'images over max_image_age_ms, since configure',
     'errors': 'images that could not be read or processed, since configure',
 }

@@ -79,6 +79,7 @@ def load_bundle(path_or_name: str | Path = 'default') -> Bundle:
     Raises:
         ValueError: if it is no bundle or anything in it is wrong; the message names the file,
             expected and found.
+        RuntimeError: if onnx is not installed.
     """
     directory = default_bundle_path() if str(path_or_name) == 'default' else Path(path_or_name)
     if not directory.is_dir():
@@ -271,8 +272,11 @@ def _class_names(path: Path, content: bytes) -> tuple[str, ...]:
 
 def _check_master(path: Path, content: bytes, manifest: Manifest, classes: int) -> None:
     """Check that the master ONNX keeps the contract and belongs to this bundle."""
-    from google.protobuf.message import DecodeError
-    import onnx
+    try:
+        from google.protobuf.message import DecodeError
+        import onnx
+    except ImportError:
+        raise RuntimeError("onnx is not installed: run 'pip install onnx'") from None
 
     from anydepth_core.export.master import read_facts
 

@@ -91,11 +91,12 @@ class RunFigures:
         refused: images the middleware did not take from the camera.
         received: images whose callback was entered, from the node's own counters.
         published: images with detections.
-        dropped: images that a newer one replaced while they waited.
+        dropped: images the node left out for a newer one; where messages are numbered, also those
+            that were lost before a later one came.
         too_old: images over the age limit.
         errors: images that could not be processed.
-        lost: sent but never received: lost on the way, or replaced in the middleware's queue of
-            one while an earlier image was taken from it.
+        lost: sent, but in none of the node's counters: lost after the last that came, or all that
+            were lost where messages are not numbered (Humble).
         steps: milliseconds of each step in ``STEPS``.
         bound: the age against its bound.
         detections_mean, detections_max: per answered image.

@@ -60,10 +60,10 @@ def _column(run: RunFigures) -> dict[str, str]:
         'refused by the middleware': str(run.refused),
         'received': str(run.received),
         'published': str(run.published),
-        'dropped for a newer one': _number(run.dropped),
+        'dropped (newer one came, or lost)': _number(run.dropped),
         'dropped as too old': _number(run.too_old),
         'errors': _number(run.errors),
-        'lost on the way': str(run.lost),
+        'not accounted for': str(run.lost),
         'period, sent / received, ms': f'{_number(run.period_ms, ".1f")} / '
         f'{_number(run.received_period_ms, ".1f")}',
         'milliseconds': 'p50 / p95 / worst',

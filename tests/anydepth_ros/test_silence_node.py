@@ -187,3 +187,23 @@ def test_a_missed_target_and_a_degraded_depth_are_warnings(
     wait_until(lambda: 'target met' in listener.message_of('latency', DiagnosticStatus.OK))
     assert 'manual' in listener.message_of('depth', DiagnosticStatus.OK)
     assert detector.get_parameter('depth').value == 0
+
+
+def test_a_back_end_that_hangs_is_told_from_a_camera_that_is_silent(
+    graph: Graph, toy_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('anydepth_ros.camera.HANG_S', 0.6)
+    listener = Listener()
+    listener._images = listener.create_publisher(Image, 'image', image_qos('reliable', 5))
+    graph.add(listener)
+    detector = make_detector(
+        graph, model=str(toy_bundle.path), image_timeout_s=0.5, diagnostics_period_s=0.1
+    )
+    listener.wait_for_detector()
+    wait_until_active(detector)
+    detector.runtime.run_gate.clear()  # type: ignore[attr-defined]
+    stamp = listener.send()
+    wait_until(lambda: 'hangs' in listener.message_of('image', DiagnosticStatus.ERROR))
+    detector.runtime.run_gate.set()  # type: ignore[attr-defined]
+    listener.answer(stamp)
+    wait_until(lambda: 'hangs' not in detector._cameras[''].silence)

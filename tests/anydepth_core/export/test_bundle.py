@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 import hashlib
+import sys
 
 import numpy as np
 import onnx
@@ -255,3 +256,9 @@ def test_without_a_default_bundle_the_error_says_where_it_was_looked_for(tmp_pat
     monkeypatch.setattr(bundle_module.sys, 'prefix', str(tmp_path / 'nowhere'))
     with pytest.raises(ValueError, match='default bundle.*AMENT_PREFIX_PATH'):
         load_bundle('default')
+
+
+def test_a_missing_onnx_is_said_with_what_to_install(bundle, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'onnx', None)
+    with pytest.raises(RuntimeError, match="onnx is not installed: run 'pip install onnx'"):
+        load_bundle(bundle.path)
