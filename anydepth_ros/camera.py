@@ -27,12 +27,9 @@ from anydepth_ros.parameters import DetectorParameters
 from anydepth_ros.qos import image_qos, overridable
 from anydepth_ros.running import sentence
 from anydepth_ros.serving import name_of, Serving
-from anydepth_ros.silence import why_silent
-from anydepth_ros.tally import Tally, TallyReport
-from anydepth_ros.watchdog import look
+from anydepth_ros.tally import Tally
+from anydepth_ros.watchdog import Watchdog
 
-SAY_AGAIN_S = 10.0  # how often the same trouble is logged
-HANG_S = 10.0  # no model that is worth running takes longer for one image
 # Whether a message comes with its number, by which those left in the middleware are counted: not
 # on Humble.
 TELLS_SEQUENCE = hasattr(Subscription, 'CallbackType')
@@ -82,31 +79,37 @@ class Camera:
             node: the detector.
             name: of the camera, '' for the only one; its topics are under this name.
             class_names: of the model.
+
+        Raises:
+            Exception: if a publisher cannot be made; then none is left.
         """
         self.name = name
         self.tally = Tally()
         self.dropped = 0
-        self.silence = ''
         self.topic = ''
         self._node = node
         self._class_names = class_names
         self._prefix = f'{name}/' if name else ''
         self._subscription: Subscription | None = None
-        self._said_s = 0.0
-        self._empty_s = 0.0  # when it was seen last that no image waits
-        self._work_began_s: float | None = None  # of the image in work
+        self.watchdog = Watchdog(node, self.tally, f'{self._prefix}image')
         self._sequence = SequenceNumbers()
         self._write = DetectionsWriter()
-        self.detections = self._publisher(topics.DETECTIONS)
-        self.stats = self._publisher(topics.STATS)
-        self.labels = self._publisher(topics.LABEL_INFO)
-        self.debug = self._publisher(topics.DEBUG_IMAGE)
+        self._publishers: list[Any] = []
+        try:
+            self.detections = self._publisher(topics.DETECTIONS)
+            self.stats = self._publisher(topics.STATS)
+            self.labels = self._publisher(topics.LABEL_INFO)
+            self.debug = self._publisher(topics.DEBUG_IMAGE)
+        except Exception:  # an illegal override of a quality of service
+            self.close()
+            raise
 
     def close(self) -> None:
         """Unsubscribe and take the publishers away."""
         self.unsubscribe()
-        for publisher in (self.detections, self.stats, self.labels, self.debug):
+        for publisher in self._publishers:
             self._node.destroy_lifecycle_publisher(publisher)
+        self._publishers = []
 
     def subscribe(
         self,
@@ -149,7 +152,7 @@ class Camera:
         except InvalidHandle:  # the subscription was destroyed meanwhile
             return None
         if taken is None:
-            self._empty_s = time.monotonic()
+            self.watchdog.nothing_waits()
             return None
         return self._received(*taken)
 
@@ -163,7 +166,7 @@ class Camera:
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None
-        self.silence = ''
+        self.watchdog.rest()
 
     def publish_labels(self, threshold: float) -> None:
         """Tell the names of the classes and the lowest score that is published."""
@@ -171,35 +174,8 @@ class Camera:
         self.labels.publish(label_info(self._class_names, threshold, header))
 
     def watch(self, timeout_s: float, listening: bool) -> None:
-        """Find out why no image is answered, if none is; say it now and then in the log.
-
-        Args:
-            timeout_s: how long is silence, 0 for never.
-            listening: whether an image that comes now would be noticed now.
-        """
-        before, self.silence = self.silence, self._trouble(timeout_s, listening)
-        logger = self._node.get_logger()
-        if before and not self.silence and self._subscription is not None:
-            logger.info(f'{self.topic}: images are answered again')
-        again = time.monotonic() - self._said_s > SAY_AGAIN_S
-        if self.silence and (self.silence != before or again):
-            self._said_s = time.monotonic()
-            logger.warning(self.silence)
-
-    def _trouble(self, timeout_s: float, listening: bool) -> str:
-        """Return why no image is answered, '' if they are or silence is not worth a word."""
-        subscription, began_s, now = self._subscription, self._work_began_s, time.monotonic()
-        if subscription is None or not timeout_s:
-            return ''
-        if began_s is not None and now - began_s > max(HANG_S, timeout_s):
-            return (
-                f'an image of {self.topic} has been in work for {HANG_S:.0f} s or more: the back '
-                'end hangs; restart the node if this lasts'
-            )
-        report = self.tally.report()
-        if not _is_silent(report, timeout_s, 0.0 if listening else now - self._empty_s):
-            return ''
-        return why_silent(look(self._node, subscription, f'{self._prefix}image'), report)
+        """Find out why no image is answered, if none is; see :class:`Watchdog`."""
+        self.watchdog.watch(self._subscription, timeout_s, listening)
 
     def _received(self, message: Image | CompressedImage, info: Any) -> Frame:
         received_s = time.perf_counter()
@@ -222,7 +198,7 @@ class Camera:
             self.tally.too_old(age)
             return None
         point = serving.serve(snapshot.points[self.name])
-        self._work_began_s = time.monotonic()
+        self.watchdog.work_begins()
         try:
             image_bgr, found, figures = self._detect(frame, serving, snapshot, point, started)
         except Exception as error:  # one bad frame must never end the node
@@ -233,7 +209,7 @@ class Camera:
             self._publish_stats(header, serving, snapshot, point, {}, sentence(error))
             return None
         finally:
-            self._work_began_s = None
+            self.watchdog.work_ends()
         self.tally.answered(figures['total_ms'], figures['age_ms'])
         self._publish_stats(header, serving, snapshot, point, figures)
         caption = f'{name_of(serving.pipeline.bundle.space, point)}  {figures["total_ms"]:.0f} ms'
@@ -308,26 +284,15 @@ class Camera:
         self.stats.publish(stats_message(header, bundle.model_name, values, error))
 
     def _publisher(self, topic: topics.Topic) -> Any:
-        return self._node.create_lifecycle_publisher(
+        publisher: Any = self._node.create_lifecycle_publisher(
             topic.message,
             self._prefix + topic.name,
             topic.profile,
             qos_overriding_options=overridable(),
         )
+        self._publishers.append(publisher)
+        return publisher
 
     def _age_ms(self, header: Header) -> float:
         """Return how old an image is by its own stamp, in the node's clock."""
         return (self._node.get_clock().now().nanoseconds - stamp_ns(header)) / 1e6
-
-
-def _is_silent(report: TallyReport, timeout_s: float, unheard_s: float) -> bool:
-    """Tell silence from a model that is slow: that leaves images waiting, and refuses none.
-
-    Args:
-        report: the counts of the camera.
-        timeout_s: how long is silence.
-        unheard_s: for how long nobody has looked whether an image waits.
-    """
-    refusals = [ago for ago in (report.reason_age_s, report.too_old_ago_s) if ago is not None]
-    refused = bool(refusals) and min(refusals) < timeout_s < report.unanswered_s
-    return refused or report.waiting_s - unheard_s > timeout_s

@@ -111,7 +111,7 @@ def _camera(camera: Camera, serving: Serving, snapshot: Snapshot, paused: bool) 
         topic=camera.topic,
         report=camera.tally.report(),
         dropped=camera.dropped,
-        silence=camera.silence,
+        silence=camera.watchdog.silence,
         paused=paused,
         target_latency_ms=snapshot.parameters.target_latency_ms,
         max_image_age_ms=snapshot.parameters.max_image_age_ms,

@@ -1,8 +1,9 @@
-"""Looks at the ROS graph: who publishes a topic, and which other topics there are."""
+"""Watches whether images are answered, and looks at the ROS graph to say why not."""
 
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 from rclpy import get_rmw_implementation_identifier
@@ -11,11 +12,102 @@ from rclpy.qos import QoSPolicyEnum
 from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
-from anydepth_ros.silence import COMPRESSED, Publisher, RAW, TopicView
+from anydepth_ros.silence import COMPRESSED, Publisher, RAW, TopicView, why_silent
+from anydepth_ros.tally import Tally, TallyReport
 
+SAY_AGAIN_S = 10.0  # how often the same trouble is logged
+HANG_S = 10.0  # no model that is worth running takes longer for one image
 OLD_VARIABLE, NEW_VARIABLE = 'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'
 WITHOUT_NEW_VARIABLE = ('humble', 'jazzy')  # https://github.com/ros2/ros2_documentation/pull/6098
 UNNAMED = '_NODE_NAME_UNKNOWN_'  # its name has not arrived yet, or it is no ROS node
+
+
+class Watchdog:
+    """Finds out why the images of one camera are not answered, and says it now and then.
+
+    Attributes:
+        silence: what it has found, '' while there is nothing to say.
+    """
+
+    def __init__(self, node: Node, tally: Tally, name: str) -> None:
+        """Begin with nothing to say.
+
+        Args:
+            node: the node that looks and logs.
+            tally: the counts of the camera.
+            name: what the node itself calls the raw images of this camera, before remapping.
+        """
+        self.silence = ''
+        self._node = node
+        self._tally = tally
+        self._name = name
+        self._said_s = 0.0
+        self._empty_s = 0.0  # when it was seen last that no image waits
+        self._work_began_s: float | None = None  # of the image in work
+
+    def nothing_waits(self) -> None:
+        """Note that no image waits now."""
+        self._empty_s = time.monotonic()
+
+    def work_begins(self) -> None:
+        """Note that an image is in work."""
+        self._work_began_s = time.monotonic()
+
+    def work_ends(self) -> None:
+        """Note that no image is in work any more."""
+        self._work_began_s = None
+
+    def rest(self) -> None:
+        """Have nothing to say: no image is expected."""
+        self.silence = ''
+
+    def watch(self, subscription: Subscription | None, timeout_s: float, listening: bool) -> None:
+        """Look whether something is wrong.
+
+        Args:
+            subscription: to the images, None if none are expected.
+            timeout_s: how long is silence, 0 for never.
+            listening: whether an image that comes now would be noticed now.
+        """
+        if subscription is None:
+            self.silence = ''
+            return
+        before, self.silence = self.silence, self._trouble(subscription, timeout_s, listening)
+        logger = self._node.get_logger()
+        if before and not self.silence:
+            logger.info(f'{_topic(subscription)}: images are answered again')
+        again = time.monotonic() - self._said_s > SAY_AGAIN_S
+        if self.silence and (self.silence != before or again):
+            self._said_s = time.monotonic()
+            logger.warning(self.silence)
+
+    def _trouble(self, subscription: Subscription, timeout_s: float, listening: bool) -> str:
+        """Return why no image is answered, '' if they are or silence is not worth a word."""
+        began_s, now = self._work_began_s, time.monotonic()
+        if not timeout_s:
+            return ''
+        if began_s is not None and now - began_s > max(HANG_S, timeout_s):
+            return (
+                f'an image of {_topic(subscription)} has been in work for {HANG_S:.0f} s or more: '
+                'the back end hangs; restart the node if this lasts'
+            )
+        report = self._tally.report()
+        if not _is_silent(report, timeout_s, 0.0 if listening else now - self._empty_s):
+            return ''
+        return why_silent(look(self._node, subscription, self._name), report)
+
+
+def _is_silent(report: TallyReport, timeout_s: float, unheard_s: float) -> bool:
+    """Tell silence from a model that is slow: that leaves images waiting, and refuses none.
+
+    Args:
+        report: the counts of the camera.
+        timeout_s: how long is silence.
+        unheard_s: for how long nobody has looked whether an image waits.
+    """
+    refusals = [ago for ago in (report.reason_age_s, report.too_old_ago_s) if ago is not None]
+    refused = bool(refusals) and min(refusals) < timeout_s < report.unanswered_s
+    return refused or report.waiting_s - unheard_s > timeout_s
 
 
 def look(node: Node, subscription: Subscription, name: str = 'image') -> TopicView:

@@ -8,6 +8,7 @@ import threading
 import cv2
 import numpy as np
 import pytest
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
@@ -211,6 +212,32 @@ def test_a_qos_override_changes_the_subscription(graph: Graph, toy_bundle: Bundl
     for transition in ('deactivate', 'activate'):  # the override still holds
         getattr(detector, f'trigger_{transition}')()
     assert detector._cameras['']._subscription.qos_profile.depth == 4
+
+
+def test_an_illegal_qos_of_a_publisher_leaves_nothing_half_made(
+    graph: Graph, toy_bundle: Bundle, capfd: pytest.CaptureFixture[str]
+) -> None:
+    override = {'qos_overrides./stats.publisher.reliability': 'as you like'}
+    detector = make_detector(graph, model=str(toy_bundle.path), autostart=False, **override)
+    assert detector.trigger_configure() == TransitionCallbackReturn.FAILURE
+    assert 'cannot configure' in capfd.readouterr().err
+    assert detector._serving is None and detector._cameras == {}
+    own = {topic for topic, _ in detector.get_publisher_names_and_types_by_node('detector', '/')}
+    assert not own & {'/detections', '/stats', '/label_info', '/debug_image'}
+    assert 'builder' not in [thread.name for thread in threading.enumerate()]
+
+
+def test_an_illegal_qos_of_the_subscription_leaves_the_node_inactive(
+    graph: Graph, toy_bundle: Bundle, capfd: pytest.CaptureFixture[str]
+) -> None:
+    override = {'qos_overrides./image.subscription.reliability': 'as you like'}
+    detector = make_detector(graph, model=str(toy_bundle.path), autostart=False, **override)
+    assert detector.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    assert detector.trigger_activate() == TransitionCallbackReturn.FAILURE
+    assert 'cannot activate' in capfd.readouterr().err
+    assert detector._worker is None and detector._drawer is None
+    assert detector._state_machine.current_state[1] == 'inactive'
+    assert detector.trigger_cleanup() == TransitionCallbackReturn.SUCCESS
 
 
 def test_threads_stay_on_the_chosen_cpu(graph: Graph, toy_bundle: Bundle) -> None:

@@ -124,12 +124,12 @@ def test_a_camera_that_vanishes_and_comes_back_is_answered_again(
     probe.answer(probe.send())
     probe.destroy_publisher(probe._images)
     camera = detector._cameras['']
-    reason = wait_until(lambda: camera.silence, 'the node says why there is no image')
+    reason = wait_until(lambda: camera.watchdog.silence, 'the node says why there is no image')
     assert 'nobody publishes /image' in reason or 'gone' in reason
     probe._images = probe.create_publisher(Image, 'image', image_qos('reliable', 50))
     wait_until(lambda: probe._images.get_subscription_count() == 1, 'the camera is back')
     assert len(probe.answer(probe.send()).detections) == 1
-    wait_until(lambda: not camera.silence, 'the silence is over')
+    wait_until(lambda: not camera.watchdog.silence, 'the silence is over')
 
 
 def test_a_camera_may_restart_with_another_size_and_encoding(

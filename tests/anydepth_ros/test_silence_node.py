@@ -192,7 +192,7 @@ def test_a_missed_target_and_a_degraded_depth_are_warnings(
 def test_a_back_end_that_hangs_is_told_from_a_camera_that_is_silent(
     graph: Graph, toy_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr('anydepth_ros.camera.HANG_S', 0.6)
+    monkeypatch.setattr('anydepth_ros.watchdog.HANG_S', 0.6)
     listener = Listener()
     listener._images = listener.create_publisher(Image, 'image', image_qos('reliable', 5))
     graph.add(listener)
@@ -206,4 +206,4 @@ def test_a_back_end_that_hangs_is_told_from_a_camera_that_is_silent(
     wait_until(lambda: 'hangs' in listener.message_of('image', DiagnosticStatus.ERROR))
     detector.runtime.run_gate.set()  # type: ignore[attr-defined]
     listener.answer(stamp)
-    wait_until(lambda: 'hangs' not in detector._cameras[''].silence)
+    wait_until(lambda: 'hangs' not in detector._cameras[''].watchdog.silence)
