@@ -24,7 +24,7 @@ from anydepth_ros.conversions import DetectionsWriter, label_info, stamp_ns, sta
 from anydepth_ros.images import bgr_to_image, compressed_to_bgr, image_to_bgr
 from anydepth_ros.missed import SequenceNumbers
 from anydepth_ros.parameters import DetectorParameters
-from anydepth_ros.qos import image_qos, overridable
+from anydepth_ros.qos import image_qos, overridable, overridable_input
 from anydepth_ros.running import sentence
 from anydepth_ros.serving import name_of, Serving
 from anydepth_ros.tally import Tally
@@ -138,7 +138,7 @@ class Camera:
             receive if TELLS_SEQUENCE else lambda message: receive(message, None),
             image_qos(parameters.image_reliability),
             callback_group=group,
-            qos_overriding_options=overridable(),
+            qos_overriding_options=overridable_input(),
         )
 
     def take(self) -> Frame | None:
@@ -146,9 +146,15 @@ class Camera:
         subscription = self._subscription
         if subscription is None:
             return None
+        taken = None
         try:
             with subscription.handle:
-                taken = subscription.handle.take_message(subscription.msg_type, False)
+                # An override may have made the queue deeper than one; its newest is the last.
+                for _ in range(max(1, subscription.qos_profile.depth)):
+                    newer = subscription.handle.take_message(subscription.msg_type, False)
+                    if newer is None:
+                        break
+                    taken = newer
         except InvalidHandle:  # the subscription was destroyed meanwhile
             return None
         if taken is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
@@ -40,6 +41,17 @@ DEBUG = QoSProfile(
 def overridable() -> QoSOverridingOptions:
     """Let parameters ``qos_overrides.<topic>.*`` change history, depth and reliability."""
     return QoSOverridingOptions.with_default_policies()
+
+
+def overridable_input() -> QoSOverridingOptions:
+    """Let parameters change an image subscription, but not into a queue that grows."""
+    return QoSOverridingOptions.with_default_policies(callback=_without_a_growing_queue)
+
+
+def _without_a_growing_queue(profile: QoSProfile) -> SetParametersResult:
+    good = profile.history != HistoryPolicy.KEEP_ALL
+    reason = '' if good else 'history keep_all would queue old images: use keep_last'
+    return SetParametersResult(successful=good, reason=reason)
 
 
 def image_qos(reliability: str, depth: int = 1) -> QoSProfile:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 from anydepth_ros.benchmark.figures import Sent
-from anydepth_ros.demo.processes import NodeProcesses
+from anydepth_ros.processes import NodeProcesses
 
 
 class CameraProcess:

@@ -26,7 +26,7 @@ from anydepth_ros.benchmark.frame import image_message, picture
 from anydepth_ros.benchmark.listener import ListenerNode
 from anydepth_ros.benchmark.process import cpu_seconds, resident_mb
 from anydepth_ros.benchmark.settings import NodeSettings
-from anydepth_ros.demo.processes import NodeProcesses
+from anydepth_ros.processes import NodeProcesses
 from anydepth_ros.running import init
 
 PATIENCE_S = 300.0  # until all depths are built: a large model takes many seconds for each

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from importlib.util import find_spec
-import os
 from pathlib import Path
 import sys
 import time
@@ -15,15 +14,17 @@ from rclpy.executors import SingleThreadedExecutor
 
 from anydepth_core.export.bundle import Bundle, load_bundle
 from anydepth_core.files import write_atomically
-from anydepth_ros.demo.processes import NodeProcesses
 from anydepth_ros.demo.recorder import Answer, RecorderNode
 from anydepth_ros.demo.report import Frame, live_line, Recording, summary, Switch
 from anydepth_ros.demo.timeline import draw_timeline
 from anydepth_ros.demo.video import AnnotatedVideo
 from anydepth_ros.frames import FrameSource
+from anydepth_ros.processes import NodeProcesses
 from anydepth_ros.running import init, POLL_S, StopSignals
+from anydepth_ros.shipped import shipped_file
 
 PATIENCE_S = 120.0  # for the first detections: a large model takes seconds a depth to build
+CLIP = 'config/media/fod_clip.mp4'
 NEWS_S = 5.0  # how often the wait is reported and the detector asked how it is
 
 
@@ -37,10 +38,10 @@ class DemoError(Exception):
 
 def run_demo(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; return 0, or 1 with a sentence when it cannot go on."""
-    options = parse_arguments(arguments)
     started = time.monotonic()
     signals = StopSignals()
     try:
+        options = parse_arguments(arguments)
         if find_spec('matplotlib') is None:
             raise DemoError('the timeline needs matplotlib: pip install matplotlib')
         bundle = load_bundle(options.bundle)
@@ -54,12 +55,16 @@ def run_demo(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Read the command line.
+
+    Raises:
+        FileNotFoundError: if no source is given and our own clip is not installed.
+    """
     parser = argparse.ArgumentParser(
         prog='demo', description='Video source -> detector -> topics, depth changing.'
     )
     parser.add_argument(
-        '--source', default=default_clip(), help='video, image folder or camera number'
+        '--source', default='', help='video, image folder or camera number; empty: our own clip'
     )
     parser.add_argument('--bundle', default='default', help="directory of a bundle, or 'default'")
     parser.add_argument(
@@ -77,16 +82,9 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         '--threads', type=int, default=0, help='threads of one inference, 0: one per core'
     )
     parser.add_argument('--out', type=Path, default=Path('out'), help='folder of the results')
-    return parser.parse_args(arguments)
-
-
-def default_clip() -> str:
-    """Find the clip that ships with the package: in a source checkout or under share."""
-    clip = Path('config', 'media', 'fod_clip.mp4')
-    places = [Path(__file__).resolve().parents[2]]
-    prefixes = [*os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep), sys.prefix]
-    places += [Path(prefix, 'share', 'anydepth_ros') for prefix in prefixes if prefix]
-    return str(next((place / clip for place in places if (place / clip).is_file()), clip))
+    options = parser.parse_args(arguments)
+    options.source = options.source or str(shipped_file(CLIP))
+    return options
 
 
 def start_nodes(processes: NodeProcesses, options: argparse.Namespace, fps: float) -> None:

@@ -45,9 +45,9 @@ from anydepth_ros.benchmark.settings import ENCODINGS, NodeSettings
 from anydepth_ros.benchmark.table import format_table, to_json
 from anydepth_ros.benchmark.transport import keep_local, PROFILE, write_local_profile
 from anydepth_ros.conversions import stamp_ns, stats_message
-from anydepth_ros.demo.processes import NodeProcesses
 from anydepth_ros.diagnostics import EngineState, statuses
 from anydepth_ros.images import image_to_bgr
+from anydepth_ros.processes import NodeProcesses
 from anydepth_ros.shipped import shipped_file
 from tests.anydepth_core.support.toy_bundle import picture as toy_picture
 from tests.anydepth_ros.conftest import Graph, wait_until

@@ -15,6 +15,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool
 
 from anydepth_core.export.bundle import Bundle
+from anydepth_ros.camera import TELLS_SEQUENCE
 from anydepth_ros.images import image_to_bgr
 from anydepth_ros.qos import DEBUG, image_qos
 from tests.anydepth_core.support.toy_bundle import picture
@@ -212,6 +213,33 @@ def test_a_qos_override_changes_the_subscription(graph: Graph, toy_bundle: Bundl
     for transition in ('deactivate', 'activate'):  # the override still holds
         getattr(detector, f'trigger_{transition}')()
     assert detector._cameras['']._subscription.qos_profile.depth == 4
+
+
+def test_of_a_deeper_queue_only_the_newest_image_is_answered(
+    graph: Graph, toy_bundle: Bundle
+) -> None:
+    if not TELLS_SEQUENCE:
+        pytest.skip('this rclpy does not number messages: every image is taken')
+    override = {'qos_overrides./image.subscription.depth': 3}
+    detector, probe = start_detector(graph, model=str(toy_bundle.path), **override)
+    detector.runtime.run_gate.clear()  # type: ignore[attr-defined]
+    first = probe.send()
+    assert detector.runtime.running.wait(20)  # type: ignore[attr-defined]
+    waiting = [probe.send() for _ in range(5)]
+    detector.runtime.run_gate.set()  # type: ignore[attr-defined]
+    probe.answer(waiting[-1])
+    assert set(probe.detections) == {first, waiting[-1]}
+    assert probe.stats[waiting[-1]]['dropped'] == '4'
+
+
+def test_a_queue_that_would_grow_is_refused(
+    graph: Graph, toy_bundle: Bundle, capfd: pytest.CaptureFixture[str]
+) -> None:
+    override = {'qos_overrides./image.subscription.history': 'keep_all'}
+    detector = make_detector(graph, model=str(toy_bundle.path), autostart=False, **override)
+    assert detector.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    assert detector.trigger_activate() == TransitionCallbackReturn.FAILURE
+    assert 'keep_all would queue old images: use keep_last' in capfd.readouterr().err
 
 
 def test_an_illegal_qos_of_a_publisher_leaves_nothing_half_made(

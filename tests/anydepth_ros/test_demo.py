@@ -16,7 +16,7 @@ import pytest
 from anydepth_core.export.bundle import Bundle
 from anydepth_core.structures import Detections
 from anydepth_ros.demo.report import Frame, live_line, percentiles, Recording, summary, Switch
-from anydepth_ros.demo.run import default_clip, parse_arguments, schedule
+from anydepth_ros.demo.run import CLIP, parse_arguments, schedule
 from anydepth_ros.demo.timeline import draw_timeline
 from anydepth_ros.demo.video import annotate, AnnotatedVideo
 from tests.anydepth_core.support.toy_bundle import picture, toy_master, write_toy_bundle
@@ -121,8 +121,9 @@ def test_the_schedule_of_a_model_with_a_decoder_names_its_layers(detr_bundle: Bu
 
 
 def test_the_default_clip_is_there() -> None:
-    assert parse_arguments([]).source == default_clip()
-    capture = cv2.VideoCapture(default_clip())
+    clip = parse_arguments([]).source
+    assert clip.endswith(CLIP)
+    capture = cv2.VideoCapture(clip)
     assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == 240
 
 
