@@ -41,7 +41,7 @@ def draw(
     scale = min(max(0.4, unit / 1000), 1.2)
     boxes = np.rint(detections.boxes_xyxy_px).astype(int).tolist()
     rows = list(zip(boxes, detections.labels.tolist(), detections.scores.tolist()))
-    for box, label, _ in rows:
+    for box, label, _ in reversed(rows):  # the best is drawn last, over the others
         cv2.rectangle(canvas, box[:2], box[2:], _BLACK, width + 2)
         cv2.rectangle(canvas, box[:2], box[2:], colour(label), width)
     ceiling = _caption(canvas, caption, scale) if caption else 0
