@@ -27,7 +27,7 @@ run: env-run
 	@$(BIN)/python -m anydepth_ros.demo $(if $(MODEL),--bundle '$(MODEL)') $(ARGS)
 
 # Plugins are named one by one: those of a sourced ROS 2 do not load with a recent pytest.
-PYTEST := PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python -m pytest -q -p pytest_timeout
+PYTEST := PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python -m pytest -q -rs -p pytest_timeout
 # 5 is pytest's "no test was selected", which PYTEST_ARGS may do in one of the two folders.
 SELECTED := $(if $(PYTEST_ARGS),|| test $$? -eq 5)
 
