@@ -61,6 +61,7 @@ setup(
     entry_points={
         'console_scripts': [
             'detector_node = anydepth_ros.detector_node:main',
+            'controller_node = anydepth_ros.controller_node:main',
             'video_source_node = anydepth_ros.video_source_node:main',
             'anydepth_demo = anydepth_ros.demo.__main__:main',
             'detect_bag = anydepth_ros.bag.command:main',

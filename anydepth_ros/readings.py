@@ -1,7 +1,8 @@
-"""What battery, temperature and Jetson messages tell a controller; pure conversion, no node."""
+"""What the messages of detector, battery, thermometers and Jetson tell; no node."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 import math
 import re
@@ -48,6 +49,23 @@ class JetsonReadings:
     rails_w: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class FrameReport:
+    """What the detector's ``stats`` say of one image.
+
+    Attributes:
+        latency_ms: from the arrival of the image to its detections; None if it had none.
+        level: ladder level it ran at, None if it was not on the ladder.
+        depth_mode: ``manual`` or ``auto``.
+        dropped: images left out since the detector was configured.
+    """
+
+    latency_ms: float | None
+    level: int | None
+    depth_mode: str
+    dropped: int
+
+
 def battery_reading(message: BatteryState) -> BatteryReading:
     """Read a battery message.
 
@@ -89,6 +107,22 @@ def jetson_readings(message: DiagnosticArray) -> JetsonReadings:
             if watts is not None and 0.0 <= watts < 10e3:
                 result.rails_w[status.name.rpartition(_POWER)[2]] = watts
     return result
+
+
+def frame_report(values: Mapping[str, str]) -> FrameReport:
+    """Read the figures of one image; what is missing or no number is unknown.
+
+    Args:
+        values: key and text of each figure, as the detector publishes them on ``stats``.
+    """
+    latency_ms = _number(values.get('total_ms', ''))
+    level, dropped = values.get('level', ''), values.get('dropped', '')
+    return FrameReport(
+        latency_ms=latency_ms,
+        level=int(level) if level.isdecimal() else None,
+        depth_mode=values.get('depth_mode', ''),
+        dropped=int(dropped) if dropped.isdecimal() else 0,
+    )
 
 
 def _charge_over_capacity(message: BatteryState) -> float | None:

@@ -1,4 +1,4 @@
-"""Start the detector, and a video source if one is named.
+"""Start the detector, and on demand its depth controller and a video source.
 
 ros2 launch anydepth_ros detector.launch.py image_topic:=/camera/image_raw depth:=full
 ros2 launch anydepth_ros detector.launch.py cameras:=front,rear image_topic:=/{camera}/image_raw
@@ -21,7 +21,9 @@ FLAGS = ('autostart', 'use_sim_time')  # arguments that are true or false parame
 
 def arguments() -> list[tuple[str, str, str]]:
     """List the launch arguments: name, default, description."""
-    params_file = os.path.join(get_package_share_directory(PACKAGE), 'config', 'detector.yaml')
+    config = os.path.join(get_package_share_directory(PACKAGE), 'config')
+    params_file = os.path.join(config, 'detector.yaml')
+    controller_file = os.path.join(config, 'controller.yaml')
     return [
         ('namespace', '', 'namespace of the nodes and their topics, for example robot1'),
         (
@@ -50,6 +52,16 @@ def arguments() -> list[tuple[str, str, str]]:
             'empty: as in params_file',
         ),
         ('params_file', params_file, 'YAML file with the parameters of the detector'),
+        (
+            'controller',
+            'false',
+            'true: start the depth controller and let it own the depth (depth_mode auto)',
+        ),
+        (
+            'controller_params_file',
+            controller_file,
+            'YAML file with the parameters of the controller, its targets above all',
+        ),
         (
             'autostart',
             '',
@@ -91,6 +103,9 @@ def nodes(context: LaunchContext) -> list[Node]:
     chosen = parameters(values)
     if cameras:
         chosen['cameras'] = cameras
+    controlled = is_true(values['controller'])
+    if controlled:
+        chosen['depth_mode'] = 'auto'
     topics = image_topics(values['image_topic'], cameras)
     common = {
         'package': PACKAGE,
@@ -105,7 +120,30 @@ def nodes(context: LaunchContext) -> list[Node]:
         remappings=list(topics.items()),
         **common,
     )
-    return [detector, *(players(values, topics, common) if values['source'] else [])]
+    result = [detector, *(controllers(values, cameras, common) if controlled else [])]
+    return [*result, *(players(values, topics, common) if values['source'] else [])]
+
+
+def controllers(values: dict[str, str], cameras: list[str], common: dict[str, Any]) -> list[Node]:
+    """Make the controller of each camera's depth."""
+    result = []
+    for camera in cameras or ['']:
+        own: dict[str, Any] = {}
+        if camera:
+            own['camera'] = camera
+        if values['model']:
+            own['model'] = ParameterValue(values['model'], value_type=str)
+        if values['use_sim_time']:
+            own['use_sim_time'] = is_true(values['use_sim_time'])
+        result.append(
+            Node(
+                executable='controller_node',
+                name=f'controller_{camera}' if camera else 'controller',
+                parameters=[values['controller_params_file'], own],
+                **common,
+            )
+        )
+    return result
 
 
 def players(values: dict[str, str], topics: dict[str, str], common: dict[str, Any]) -> list[Node]:

@@ -9,6 +9,7 @@ import re
 from rclpy.qos import QoSProfile
 
 from anydepth_core.files import write_atomically
+from anydepth_ros.controller_parameters import CONTROLLER_DECLARATIONS
 from anydepth_ros.diagnostics import TASKS
 from anydepth_ros.parameters import camera_depth, Declaration, DECLARATIONS
 from anydepth_ros.topics import STATS_KEYS, TOPICS
@@ -24,8 +25,17 @@ def table(heading: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def parameters() -> str:
-    """Return the table of the parameters."""
-    rows = [_parameter(one) for one in (*DECLARATIONS, camera_depth('<camera>'))]
+    """Return the table of the detector's parameters."""
+    return _parameters((*DECLARATIONS, camera_depth('<camera>')))
+
+
+def controller() -> str:
+    """Return the table of the controller's parameters."""
+    return _parameters(CONTROLLER_DECLARATIONS)
+
+
+def _parameters(declarations: Iterable[Declaration]) -> str:
+    rows = [_parameter(one) for one in declarations]
     return table(('parameter', 'default', 'changes', 'what'), rows)
 
 
@@ -76,6 +86,7 @@ def diagnostics() -> str:
 TABLES = {
     'topics': topics,
     'parameters': parameters,
+    'controller': controller,
     'stats': stats,
     'diagnostics': diagnostics,
 }

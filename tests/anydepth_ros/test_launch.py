@@ -31,6 +31,8 @@ ARGUMENTS = {
     'depth',
     'backend',
     'cameras',
+    'controller',
+    'controller_params_file',
     'params_file',
     'autostart',
     'use_sim_time',
@@ -119,6 +121,25 @@ def test_without_arguments_everything_is_as_in_the_parameter_file(launch_file: M
     assert detector.named['parameters'] == [str(ROOT / 'config' / 'detector.yaml'), {}]
     assert detector.named['remappings'] == [('image', 'image')]
     assert Path(detector.named['parameters'][0]).is_file()
+
+
+def test_a_controller_is_started_on_demand_and_owns_the_depth(launch_file: ModuleType) -> None:
+    detector, controller = launch(launch_file, controller='true', model='/b', namespace='robot1')
+    assert detector.named['parameters'][1]['depth_mode'] == 'auto'
+    assert controller.kind == 'Node' and controller.named['executable'] == 'controller_node'
+    assert (controller.named['name'], controller.named['namespace']) == ('controller', 'robot1')
+    file, own = controller.named['parameters']
+    assert file == str(ROOT / 'config' / 'controller.yaml') and Path(file).is_file()
+    assert own == {'model': Recorded('ParameterValue', ('/b',), {'value_type': str})}
+
+
+def test_each_camera_has_a_controller_of_its_own(launch_file: ModuleType) -> None:
+    _, front, rear = launch(launch_file, controller='true', cameras='front,rear')
+    assert [one.named['name'] for one in (front, rear)] == ['controller_front', 'controller_rear']
+    assert [one.named['parameters'][1] for one in (front, rear)] == [
+        {'camera': 'front'},
+        {'camera': 'rear'},
+    ]
 
 
 def test_arguments_reach_the_detector_with_their_types(launch_file: ModuleType) -> None:

@@ -22,7 +22,14 @@ from anydepth_core.version import __version__
 from tests.anydepth_ros.conftest import Graph, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = {'detector_node', 'video_source_node', 'detect_bag', 'anydepth', 'anydepth_demo'}
+SCRIPTS = {
+    'detector_node',
+    'controller_node',
+    'video_source_node',
+    'detect_bag',
+    'anydepth',
+    'anydepth_demo',
+}
 # Type hash of the vision_msgs 4.1.1 that Humble, Jazzy and Kilted ship.
 DETECTION_2D_ARRAY = '214274120007f4a683866481336b70310268cfa107aebe9d594a6acf75bda968'
 

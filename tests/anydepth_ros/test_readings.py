@@ -13,6 +13,8 @@ from sensor_msgs.msg import BatteryState, Temperature
 from anydepth_ros.readings import (
     battery_reading,
     BatteryReading,
+    frame_report,
+    FrameReport,
     jetson_readings,
     temperature_reading,
 )
@@ -104,3 +106,15 @@ def test_no_text_in_diagnostics_is_fatal(entries: list[tuple[str, str, str]]) ->
     readings = jetson_readings(message)
     assert all(math.isfinite(value) for value in readings.temperatures_c.values())
     assert all(math.isfinite(value) for value in readings.rails_w.values())
+
+
+def test_the_figures_of_an_image_are_read_and_gaps_are_unknown() -> None:
+    values = {'total_ms': '31.250', 'level': '3', 'depth_mode': 'auto', 'dropped': '7'}
+    assert frame_report(values) == FrameReport(31.25, 3, 'auto', 7)
+    assert frame_report({'level': '', 'dropped': 'x'}) == FrameReport(None, None, '', 0)
+
+
+@given(st.dictionaries(st.sampled_from(['total_ms', 'level', 'dropped']), st.text()))
+def test_no_figure_is_fatal(values: dict[str, str]) -> None:
+    report = frame_report(values)
+    assert report.level is None or report.level >= 0

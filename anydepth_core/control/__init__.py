@@ -1,0 +1,1 @@
+"""Control: which level to run, from what the robot measures. No clock, no input or output."""

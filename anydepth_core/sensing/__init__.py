@@ -1,0 +1,1 @@
+"""What the device says about itself: heat, power, battery, load; read from sysfs."""
