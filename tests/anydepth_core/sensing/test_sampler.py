@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import threading
+from types import SimpleNamespace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 import pytest
 
-from anydepth_core.sensing.battery import BatteryReading
+from anydepth_core.sensing.battery import Battery, BatteryReading
 from anydepth_core.sensing.power import Power
 from anydepth_core.sensing.processor import Processor
 from anydepth_core.sensing.sample import Sample
@@ -127,6 +129,19 @@ def test_the_battery_does_not_stand_in_for_rails_that_fail(tmp_path):
     assert sample.power_w is None and sample.battery == 0.645
 
 
+def test_the_battery_does_not_stand_in_for_a_power_group_that_fails(tmp_path):
+    write_laptop(tmp_path)
+    parts = Sources(Thermal(tmp_path), Failing(OSError()), Battery(tmp_path), Processor(tmp_path))
+    sample = Sampler(parts).read_once()
+    assert sample.power_w is None and sample.battery == 0.645
+
+
+def test_a_fake_device_never_shows_the_battery_of_this_machine(tmp_path, monkeypatch):
+    here = SimpleNamespace(sensors_battery=lambda: SimpleNamespace(percent=50, power_plugged=True))
+    monkeypatch.setitem(sys.modules, 'psutil', here)
+    assert sampler_of(tmp_path).read_once().battery is None
+
+
 def test_an_empty_device_is_unknown_and_told_once(tmp_path, caplog):
     sampler = sampler_of(tmp_path, clock=Clock())
     with caplog.at_level(logging.INFO):
@@ -208,9 +223,9 @@ def test_stop_leaves_a_blocked_thread_behind(tmp_path, caplog):
     assert battery.entered.wait(10)
     sampler.stop(timeout_s=0.05)
     left = [thread for thread in threading.enumerate() if thread.name == 'sensing-battery']
+    battery.released.set()
     assert left and all(thread.daemon for thread in left), 'the process could not end'
     assert 'battery: still blocked in a driver, left behind' in caplog.messages
-    battery.released.set()
 
 
 def test_old_values_are_forgotten_not_repeated(tmp_path):
