@@ -9,7 +9,16 @@ import sys
 
 from anydepth_core.version import __version__
 
-COMMANDS = ('train', 'evaluate', 'convert', 'export', 'benchmark', 'detect', 'complexity')
+COMMANDS = (
+    'train',
+    'evaluate',
+    'convert',
+    'export',
+    'benchmark',
+    'detect',
+    'complexity',
+    'replay',
+)
 """Modules of ``anydepth_core.commands``; each has ``HELP``, ``add_arguments`` and ``run``."""
 
 
