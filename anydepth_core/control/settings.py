@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+import math
+
+LARGEST = 1e9
+ABOVE_ZERO = (  # the law divides by them, or counts with them
+    'dwell_up_s',
+    'dwell_down_s',
+    'tracking_dwell_s',
+    'latency_window',
+    'latency_confirm',
+    'drift_ratio',
+    'safety_hold_s',
+    'over_current_hold_s',
+    'temperature_filter_s',
+    'temperature_settle_s',
+    'power_filter_s',
+    'power_own_filter_s',
+    'battery_filter_s',
+    'battery_taper',
+    'mission_horizon_s',
+)
 
 
 @dataclass(frozen=True)
@@ -88,6 +108,19 @@ class ControllerSettings:
     """Without a mission end the level falls to 0 over this much charge above the reserve."""
     mission_horizon_s: float = 5.0
     """Shortest remaining time to divide energy by."""
+
+    def __post_init__(self) -> None:
+        """Check the constants.
+
+        Raises:
+            ValueError: if one is not legal; the message says what is.
+        """
+        for name in (field.name for field in fields(self)):
+            value = getattr(self, name)
+            legal = math.isfinite(value) and 0 <= value <= LARGEST
+            if not legal or (value == 0 and name in ABOVE_ZERO):
+                least = 'above 0' if name in ABOVE_ZERO else '0 or more'
+                raise ValueError(f'{name} must be {least} and at most {LARGEST:g}, not {value}')
 
     def most_changes_per_minute(self, mode: str) -> int:
         """Give the most level changes in any minute while targets stay as they are.

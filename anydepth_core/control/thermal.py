@@ -48,7 +48,7 @@ class SoftLimit:
     Every step gets time to show its effect. A level that proved too hot is tried again only after
     a hold that doubles with every failure: this is what makes it settle, whatever the plant is.
     While none of the zones seen before can be read, it runs a level lower for every
-    `temperature_settle_s` of silence; a first reading gives these levels back.
+    `temperature_settle_s` of silence; a first reading well below the limit gives them back.
     """
 
     def __init__(self, top: int, settings: ControllerSettings) -> None:
@@ -59,6 +59,7 @@ class SoftLimit:
         self._since_change_s = settings.temperature_settle_s
         self._hold_s = settings.temperature_hold_s
         self._raised_last = False
+        self._blind_level: int | None = None  # of a silence that is not over
 
     def bound(
         self, signals: Signals, targets: Targets, step_s: float, current: int
@@ -79,13 +80,22 @@ class SoftLimit:
         worst = self._worst(targets)
         if worst is None:
             return self._blind()
+        self._see_again(worst, targets)
         self._move(worst, targets, current)
         return None if self._ceiling >= self._top else self._explain(worst, targets)
 
     def _blind(self) -> Bound:
         silent_s = min(zone.age_s for zone in self._zones.values())
         level = max(self._ceiling - int(silent_s / self._settings.temperature_settle_s), 0)
+        self._blind_level = level
         return Bound(level, f'no temperature for {silent_s:.0f} s', 'safety')
+
+    def _see_again(self, worst: str, targets: Targets) -> None:
+        """Stay at the level of the silence if the first reading is near the limit."""
+        level, self._blind_level = self._blind_level, None
+        if level is None or self._over_c(worst, targets) < -self._settings.temperature_band_c:
+            return
+        self._ceiling, self._since_change_s, self._raised_last = level, 0.0, False
 
     def _observe(self, signals: Signals, targets: Targets, step_s: float) -> None:
         for name in [name for name in self._zones if targets.soft_limit_c(name) is None]:

@@ -205,3 +205,18 @@ def test_drift_is_told():
 def test_equal_signals_give_equal_decisions():
     first, second = (Controller(profile(), Targets(deadline_ms=34.0)) for _ in range(2))
     assert frames(first, 200, 1.2) == frames(second, 200, 1.2)
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'words'),
+    [
+        ('temperature_filter_s', 0.0, 'above 0'),
+        ('latency_confirm', 0, 'above 0'),
+        ('dwell_up_s', -1.0, 'above 0'),
+        ('miss_rate', float('nan'), '0 or more'),
+        ('longest_step_s', float('inf'), '0 or more'),
+    ],
+)
+def test_a_constant_that_would_break_the_law_is_refused(name, value, words):
+    with pytest.raises(ValueError, match=f'{name} must be {words}'):
+        ControllerSettings(**{name: value})

@@ -11,7 +11,6 @@ import yaml
 from anydepth_core.control.drawing import draw, picture_of_recording, picture_of_traces
 from anydepth_core.control.profile import LevelProfile, Profile
 from anydepth_core.control.replay import (
-    _ABOVE_ZERO,
     BASELINES,
     build_scenario,
     cause,
@@ -27,7 +26,7 @@ from anydepth_core.control.replay import (
     with_targets,
 )
 from anydepth_core.control.scenarios import example_profile
-from anydepth_core.control.settings import ControllerSettings
+from anydepth_core.control.settings import ABOVE_ZERO, ControllerSettings
 from anydepth_core.control.signals import Decision, Signals
 from anydepth_core.control.targets import Targets
 
@@ -176,7 +175,7 @@ def test_a_controller_file_gives_targets_and_settings(tmp_path: Path) -> None:
         ('targets: {deadline_ms: -1}', 'deadline_ms must be a positive number'),
         (
             'settings: {dwell_up_s: .nan}',
-            'dwell_up_s must be 0 or more and at most 1e+09',
+            'dwell_up_s must be above 0 and at most 1e+09',
         ),
         ('settings: {miss_rate: -1}', 'miss_rate must be 0 or more'),
         ('settings: {battery_taper: 0}', 'battery_taper must be above 0'),
@@ -196,8 +195,8 @@ def test_a_controller_file_that_is_wrong_is_refused(
 
 def test_every_setting_at_its_least_still_gives_levels(tmp_path: Path) -> None:
     pytest.importorskip('dacite')
-    least = {name: 0 for name in vars(SETTINGS) if name not in _ABOVE_ZERO}
-    least.update({name: 1 if name.startswith('latency') else 1e-9 for name in _ABOVE_ZERO})
+    least = {name: 0 for name in vars(SETTINGS) if name not in ABOVE_ZERO}
+    least.update({name: 1 if name.startswith('latency') else 1e-9 for name in ABOVE_ZERO})
     _, settings = load_controller(write(tmp_path, yaml.safe_dump({'settings': least})))
     scenario = replace(build_scenario('sensor_faults', 0.05, 0, None, {}), seconds=120.0)
     trace = run_scenario(scenario, settings, compare=False)[OURS]

@@ -64,6 +64,16 @@ def test_silence_of_a_zone_costs_levels_and_a_reading_gives_them_back():
     assert bound(limit, 60.0) is None
 
 
+@pytest.mark.parametrize(('celsius', 'level'), [(76.0, None), (78.0, 0), (82.0, 0)])
+def test_after_silence_the_levels_come_back_only_well_below_the_limit(celsius, level):
+    limit = SoftLimit(4, ControllerSettings(temperature_settle_s=10.0))
+    bound(limit, 60.0)
+    for _ in range(60):
+        bound(limit, None)
+    answer = bound(limit, celsius)
+    assert (None if answer is None else answer.level) == level
+
+
 def test_an_absent_zone_asks_for_nothing():
     limit = SoftLimit(4, ControllerSettings())
     assert all(bound(limit, None) is None for _ in range(60))
