@@ -71,6 +71,7 @@ def test_a_storm_of_parameters_is_answered_while_images_are(
     assert all(future.result().results[0].successful for future in futures)
     assert len(futures) / seconds >= 100
     wait_until(lambda: set(stamps) <= set(probe.detections), 'every image is answered')
+    wait_until(lambda: set(stamps) <= set(probe.stats), 'the figures of every image')
     assert len({probe.stats[stamp]['depth'] for stamp in stamps}) > 1
     assert process.popen.poll() is None and 'Traceback' not in process.output()
 
