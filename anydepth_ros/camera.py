@@ -21,7 +21,7 @@ from anydepth_core.runtime.visualise import draw
 from anydepth_core.structures import Detections
 from anydepth_ros import topics
 from anydepth_ros.conversions import DetectionsWriter, label_info, stamp_ns, stats_message
-from anydepth_ros.images import bgr_to_image, compressed_to_bgr, image_to_bgr
+from anydepth_ros.images import bgr_to_image, message_to_bgr
 from anydepth_ros.missed import SequenceNumbers
 from anydepth_ros.parameters import DetectorParameters
 from anydepth_ros.qos import image_qos, overridable, overridable_input
@@ -240,8 +240,7 @@ class Camera:
     ) -> tuple[np.ndarray, Detections, dict[str, Any]]:
         """Publish the detections of one image and return the figures of its way."""
         message = frame.message
-        decode = image_to_bgr if isinstance(message, Image) else compressed_to_bgr
-        image_bgr = decode(message)
+        image_bgr = message_to_bgr(message)
         decoded = time.perf_counter()
         found, timing = serving.pipeline(image_bgr, point, snapshot.settings)
         detected = time.perf_counter()

@@ -82,6 +82,11 @@ ENCODINGS: dict[str, Encoding] = {
 }
 
 
+def message_to_bgr(message: Image | CompressedImage) -> np.ndarray:
+    """Read a raw or compressed image message; see the two functions it chooses from."""
+    return image_to_bgr(message) if isinstance(message, Image) else compressed_to_bgr(message)
+
+
 def image_to_bgr(message: Image) -> np.ndarray:
     """Read an image message.
 

@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import dataclass
 import time
 
-import numpy as np
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
@@ -17,7 +16,7 @@ from anydepth_core.runtime.pipeline import Pipeline
 from anydepth_core.structures import Timing
 from anydepth_ros.bag.reading import ImageTopic, RAW
 from anydepth_ros.conversions import detections_to_message, label_info, stats_message
-from anydepth_ros.images import compressed_to_bgr, image_to_bgr
+from anydepth_ros.images import message_to_bgr
 from anydepth_ros.running import sentence
 
 
@@ -79,7 +78,7 @@ class Answerer:
             started = time.perf_counter()
             message = _deserialised(topic.msgtype, data)
             header = message.header
-            image_bgr = _pixels(message)
+            image_bgr = message_to_bgr(message)
             decoded = time.perf_counter()
             found, timing = self._pipeline(
                 image_bgr, self._settings.point, self._settings.postprocess
@@ -133,10 +132,6 @@ def _deserialised(msgtype: str, data: bytes) -> Image | CompressedImage:
         return deserialize_message(data, Image if msgtype == RAW else CompressedImage)
     except RuntimeError as error:  # its text names files of the middleware's build machine
         raise ValueError(f'the message of {len(data)} bytes is no whole {msgtype}') from error
-
-
-def _pixels(message: Image | CompressedImage) -> np.ndarray:
-    return image_to_bgr(message) if isinstance(message, Image) else compressed_to_bgr(message)
 
 
 def _figures(
