@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 import platform
 import time
 from typing import Any
@@ -49,14 +50,14 @@ class ControllerNode(Node):
 
     def __init__(
         self,
-        make_sampler: Callable[[], Sampler] = sampler_of,
+        make_sampler: Callable[[Path], Sampler] = sampler_of,
         clock: Callable[[], float] = time.monotonic,
         **node_arguments: Any,
     ) -> None:
         """Declare the parameters, load the ladder and begin.
 
         Args:
-            make_sampler: makes the reader of this machine's sensors.
+            make_sampler: makes the reader of the sensors below a directory.
             clock: returns seconds; that of the signals.
             node_arguments: passed on to the ROS node.
 
@@ -76,7 +77,7 @@ class ControllerNode(Node):
         )
         self._controller = Controller(self._profile, self._targets())
         self._client = DepthClient(self, self._now.detector, self._now.depth_parameter(), clock)
-        self._sampler = make_sampler() if self._now.sensors else None
+        self._sampler = make_sampler(Path(self._now.sensor_root)) if self._now.sensors else None
         if self._sampler is not None:
             self._sampler.start()
         self._listen()

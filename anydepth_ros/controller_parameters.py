@@ -64,6 +64,12 @@ CONTROLLER_DECLARATIONS = (
         change='start',
     ),
     Declaration(
+        'sensor_root',
+        '/',
+        'directory under which sys and proc are read: another one for a simulated device',
+        change='start',
+    ),
+    Declaration(
         'signal_timeout_s',
         5.0,
         'a reading that is older counts as unknown',
@@ -152,6 +158,7 @@ class ControllerParameters:
     calibration_frames: int
     decision_period_s: float
     sensors: bool
+    sensor_root: str
     signal_timeout_s: float
     mode: str
     deadline_ms: float

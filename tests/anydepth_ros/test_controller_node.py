@@ -59,7 +59,7 @@ class Setup:
         self.sampler = FakeSampler()
         values = {'model': str(bundle.path), 'decision_period_s': 0.02, **targets}
         self.controller = ControllerNode(
-            lambda: self.sampler,  # type: ignore[arg-type, return-value]
+            lambda root: self.sampler,  # type: ignore[arg-type, return-value]
             parameter_overrides=[Parameter(name, value=one) for name, one in values.items()],
         )
         graph.add(self.controller)
