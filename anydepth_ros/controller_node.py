@@ -66,6 +66,7 @@ class ControllerNode(Node):
         """
         super().__init__('controller', **node_arguments)
         self._seconds = clock
+        self._sampler: Sampler | None = None
         self._now = declare_controller(self)
         self._mission_began_s = clock()
         self._board = SignalBoard(self._now.signal_timeout_s)

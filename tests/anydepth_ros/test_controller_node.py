@@ -215,7 +215,7 @@ def test_without_a_detector_the_controller_waits_and_says_so(
     probe.create_subscription(DiagnosticArray, 'controller/decision', heard.append, OUTPUT)
     graph.add(probe)
     overrides = [Parameter('model', value=str(toy_bundle.path))]
-    graph.add(ControllerNode(FakeSampler, parameter_overrides=overrides))  # type: ignore[arg-type]
+    graph.add(ControllerNode(lambda root: FakeSampler(), parameter_overrides=overrides))  # type: ignore[arg-type]
     wait_until(lambda: heard)
     assert 'the detector is not there' in heard[-1].status[0].message
 
@@ -236,4 +236,4 @@ def test_a_wrong_start_value_is_refused(
     values = {'model': str(toy_bundle.path), **overrides}
     parameters = [Parameter(name, value=one) for name, one in values.items()]
     with pytest.raises((ValueError, OSError), match=words):
-        ControllerNode(FakeSampler, parameter_overrides=parameters)  # type: ignore[arg-type]
+        ControllerNode(lambda root: FakeSampler(), parameter_overrides=parameters)  # type: ignore[arg-type]
