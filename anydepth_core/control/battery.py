@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import math
 
+from .capacity import Capacity, FallingGauge, LEARN_FALL
 from .power import PowerModel
 from .settings import ControllerSettings
 from .signals import Signals
 from .targets import Targets
-
-LEARN_DROP = 0.02
-"""Fall of the gauge that is enough to learn from: a gauge has steps of 0.01."""
-
-LEAST_WH = 0.1
-"""Smallest capacity to believe in: a gauge that falls without use is a fault."""
 
 
 class Battery:
@@ -21,17 +16,16 @@ class Battery:
 
     So a sagging voltage or a gauge in steps of one percent does not show in the allowance, and a
     gauge that falls silent is replaced by counting. Until the capacity is known (given, or learned
-    from power and a fall of the gauge) only the gauge counts.
+    from power and a fall of the gauge) only the gauge counts. Where power is not measured, the
+    fall of the gauge corrects what the levels are thought to draw.
     """
 
     def __init__(self, power: PowerModel, settings: ControllerSettings) -> None:
         self._power = power
         self._settings = settings
         self.charge: float | None = None
-        self._learned_wh: float | None = None
-        self._anchor: float | None = None
-        self._used_j = 0.0
-        self._since_anchor_s = 0.0
+        self._gauge = FallingGauge()
+        self._capacity = Capacity()
 
     def observe(self, signals: Signals, targets: Targets, level: int, step_s: float) -> None:
         """Take in one reading, or the lack of one.
@@ -44,7 +38,8 @@ class Battery:
         """
         gauge = signals.battery
         if gauge is not None and (self.charge is None or signals.charging):
-            self.charge, self._anchor = gauge, None
+            self.charge = gauge
+            self._gauge.restart()
         if self.charge is None or signals.charging:
             return
         power_w = signals.power_w
@@ -71,20 +66,16 @@ class Battery:
         return max(self.charge - aim, 0.0) * capacity_j / left_s
 
     def _capacity_j(self, targets: Targets) -> float | None:
-        wh = targets.battery_wh or self._learned_wh
+        wh = self._capacity.wh(targets.battery_wh)
         return None if wh is None else 3600 * wh
 
     def _learn(self, gauge: float, used_j: float, capacity_j: float | None, step_s: float) -> None:
         """Learn the capacity from measured power, or the power from a known capacity."""
-        if self._anchor is None or gauge > self._anchor:
-            self._anchor, self._used_j, self._since_anchor_s = gauge, 0.0, 0.0
-        self._used_j += used_j
-        self._since_anchor_s += step_s
-        drop = self._anchor - gauge
-        if drop < LEARN_DROP or self._since_anchor_s <= 0:
+        fall = self._gauge.observe(gauge, used_j, step_s)
+        if fall is None:
             return
         if self._power.measured:
-            self._learned_wh = max(self._used_j / drop / 3600, LEAST_WH)
-        elif capacity_j is not None:
-            self._power.correct((drop * capacity_j - self._used_j) / self._since_anchor_s)
-            self._anchor = None
+            self._capacity.learn(fall)
+        elif capacity_j is not None and fall.share >= LEARN_FALL and fall.seconds > 0:
+            self._power.correct((fall.share * capacity_j - fall.used_j) / fall.seconds)
+            self._gauge.restart(gauge)

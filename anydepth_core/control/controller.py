@@ -44,7 +44,8 @@ class Controller:
         self._tracking = TrackingLaw(self._cost, self._settings)
         self._hard = HardLimits(self._settings)
         self._soft = SoftLimit(self._top, self._settings)
-        self._energy = EnergyLaw(PowerModel(profile, self._cost, self._settings), self._settings)
+        power = PowerModel(profile, self._cost, self._settings)
+        self._energy = EnergyLaw(profile, power, self._settings)
         self._dwell = Dwell(self._settings, self._top, self._settings.dwell_up_s)
         self._allowed = self._top  # for the tracking loop: where it saturates
         self.drift: float | None = None

@@ -63,9 +63,9 @@ class ControllerSettings:
     margin_max: float = 0.3
     """Largest extra margin, as a share of the latency."""
 
-    tracking_kp: float = 0.3
+    tracking_kp: float = 0.6
     """Correction of the wanted mean latency per error of the measured mean."""
-    tracking_ki: float = 0.05
+    tracking_ki: float = 0.1
     """The same, added up per frame."""
     tracking_memory: float = 0.85
     """Weight of the past in the measured mean (causal, exponential), per frame."""
@@ -102,6 +102,8 @@ class ControllerSettings:
     """Age from which on measured power counts as unknown."""
     battery_filter_s: float = 120.0
     """Time constant with which the gauge corrects the counted charge."""
+    battery_hold_s: float = 60.0
+    """Time a level the battery asked for is kept before it allows a higher one."""
     battery_margin: float = 0.003
     """State of charge to aim for above the reserve."""
     battery_taper: float = 0.05

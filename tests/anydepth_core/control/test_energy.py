@@ -3,6 +3,8 @@ import math
 import pytest
 
 from anydepth_core.control.controller import Controller
+from anydepth_core.control.energy import efficient_levels
+from anydepth_core.control.profile import LevelProfile, Profile
 from anydepth_core.control.signals import Signals
 from anydepth_core.control.targets import Targets
 from tests.anydepth_core.control.support import profile
@@ -103,3 +105,47 @@ def test_a_gauge_that_falls_without_use_is_survived():
     for step, charge in enumerate((1.0, 0.5, 0.0, None, None)):
         decision = controller.decide(Signals(float(step), power_w=0.0, battery=charge))
         assert 0 <= decision.level <= 4
+
+
+@pytest.mark.parametrize(
+    ('energies', 'aps', 'kept'),
+    [
+        ((1, 2, 3), (0.40, 0.46, 0.48), (0, 1, 2)),
+        ((1, 2, 3), (0.40, 0.41, 0.48), (0, 2)),
+        ((1, 2, 3), (0.40, 0.44, 0.48), (0, 1, 2)),
+        ((1, 2, 3, 4), (0.40, 0.41, 0.42, 0.48), (0, 3)),
+        ((1, 2, 3), (0.40, None, 0.48), (0, 1, 2)),
+        ((None, 2, 3), (0.40, 0.41, 0.48), (0, 2)),
+        ((1,), (0.40,), (0,)),
+    ],
+)
+def test_levels_that_a_mix_of_others_beats_are_left_out(energies, aps, kept):
+    levels = tuple(
+        LevelProfile(str(index), 10.0 + 10.0 * index, 12.0 + 12.0 * index, energy, ap)
+        for index, (energy, ap) in enumerate(zip(energies, aps))
+    )
+    assert efficient_levels(Profile(levels)) == kept
+
+
+def test_the_battery_raises_a_lowered_level_once_a_minute_at_most():
+    _, levels = mission(sum(bracket()) / 2, sees=lambda time_s, charge: round(charge, 2))
+    raised = [i * STEP_S for i in range(1, len(levels)) if levels[i] > levels[i - 1]]
+    assert raised
+    assert all(later - sooner >= 60 for sooner, later in zip(raised, raised[1:]))
+
+
+def test_new_targets_do_not_wait_for_the_old_ones():
+    controller, level = Controller(profile(), Targets()), 4
+    for step in range(400):
+        reserve = 0.88 if step < 200 else 0.1
+        if step in (0, 200):
+            controller.set_targets(
+                Targets(battery_reserve=reserve, mission_end_s=1800.0, battery_wh=CAPACITY_WH)
+            )
+        time_s = step * STEP_S
+        signals = Signals(time_s, rate_hz=RATE_HZ, power_w=power_w(level), battery=0.9)
+        level = controller.decide(signals).level
+        if step == 199:
+            assert level == 0
+        if step == 200 + 3.0 / STEP_S:
+            assert level > 0
