@@ -66,7 +66,7 @@ class Controller:
         if hard is not None:
             self._dwell.force(hard.level)
             return self._decision(hard)
-        return self._settle(self._floored(lowest(self._bounds(signals, soft))))
+        return self._settle(self._floored(lowest(self._bounds(signals, soft, step_s))))
 
     def _observe(self, signals: Signals, step_s: float) -> None:
         level, latency_ms = signals.latency_level, signals.latency_ms
@@ -77,10 +77,11 @@ class Controller:
                 self._tracking.observe(level, latency_ms, deadline_ms, self._allowed)
             elif deadline_ms is not None:
                 self._deadline.observe(level, latency_ms, deadline_ms)
+        self._cost.forget(step_s)
         self.drift = self._cost.drift(step_s)
         self._energy.observe(signals, self._targets, self._dwell.level, step_s)
 
-    def _bounds(self, signals: Signals, soft: Bound | None) -> list[Bound]:
+    def _bounds(self, signals: Signals, soft: Bound | None, step_s: float) -> list[Bound]:
         """Give every bound, the highest authority first."""
         current, targets = self._dwell.level, self._targets
         others = self._energy.bounds(signals, targets, current, self._top)
@@ -89,15 +90,17 @@ class Controller:
         if targets.max_level is not None:
             others.append(Bound(self._highest(), f'max_level {targets.max_level}', 'ceiling'))
         self._allowed = min((bound.level for bound in others), default=self._top)
-        return sorted([*others, *self._timing(current)], key=lambda bound: ORDER[bound.authority])
+        return sorted(
+            [*others, *self._timing(current, step_s)], key=lambda bound: ORDER[bound.authority]
+        )
 
-    def _timing(self, current: int) -> list[Bound]:
+    def _timing(self, current: int, step_s: float) -> list[Bound]:
         deadline_ms = self._targets.deadline()
         if deadline_ms is None:
             return [Bound(self._top, 'nothing asks for less', 'accuracy')]
         if self._targets.mode == 'tracking':
             return [self._tracking.bound(self._allowed, deadline_ms)]
-        return [self._deadline.bound(current, self._top, deadline_ms)]
+        return [self._deadline.bound(current, self._top, deadline_ms, step_s, self._allowed)]
 
     def _highest(self) -> int:
         highest = self._targets.max_level

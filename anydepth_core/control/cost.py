@@ -31,16 +31,22 @@ class LatencyModel:
         self._profile_tail = [level.latency_p95_ms / level.latency_ms for level in profile.levels]
         self._scale = 1.0
         self._own = [1.0] * len(profile.levels)
+        self._age_s = [0.0] * len(profile.levels)
         self._level: int | None = None
+        self._in_a_row = 0  # newest frames at that level
         self._recent: deque[tuple[int, float]] = deque(maxlen=settings.latency_confirm)
         self._residuals: deque[float] = deque(maxlen=settings.latency_window)
         self._tail = 1.0
         self._settled_tail = 1.0  # without the newest frames, which it judges
         self._drifting_s = 0.0
+        self.eased = 0
+        """How often everything has become faster at once."""
 
     def observe(self, level: int, latency_ms: float) -> None:
         """Take in one frame."""
+        self._in_a_row = self._in_a_row + 1 if level == self._level else 1
         self._level = level
+        self._age_s[level] = 0.0
         self._recent.append((level, latency_ms))
         if not self._jump(level) and self._usual(latency_ms / self.median_ms(level)):
             self._creep(level, latency_ms / self.median_ms(level) - 1)
@@ -60,6 +66,24 @@ class LatencyModel:
     def scale(self, level: int) -> float:
         """Give what a level takes now over what its profile says."""
         return self._own[level] * self._scale
+
+    def forget(self, step_s: float) -> None:
+        """Let old knowledge fade.
+
+        The correction of a level that is not served fades: contention slows a dear level more than
+        a cheap one, and without this the dear one would never be tried again. What the corrections
+        of the levels that are served have in common goes over to the common scale: nothing tells
+        that the others differ from them.
+        """
+        self._age_s = [age_s + step_s for age_s in self._age_s]
+        kept = math.exp(-step_s / self._settings.latency_forget_s)
+        fresh = [age_s < self._settings.latency_forget_s for age_s in self._age_s]
+        common = [math.log(own) for own, is_fresh in zip(self._own, fresh) if is_fresh]
+        moved = math.exp((1 - kept) * sum(common) / max(len(common), 1))
+        self._own = [
+            own / moved if is_fresh else own**kept for own, is_fresh in zip(self._own, fresh)
+        ]
+        self._scale *= moved
 
     def drift(self, step_s: float) -> float | None:
         """Count how long the newest level has been off its profile.
@@ -96,6 +120,10 @@ class LatencyModel:
             self._own[level] = _clip(own, OWN_RANGE)
         else:
             self._scale = _clip(self._scale * middle, SCALE_RANGE)
+            if middle < 1:  # what slowed the other levels is over, too
+                self._own = [own if one == level else 1.0 for one, own in enumerate(self._own)]
+                # Right after a change of the level it is the estimate that was wrong.
+                self.eased += self._in_a_row > 2 * self._settings.latency_confirm
         self._forget_onset()
         return True
 

@@ -11,8 +11,11 @@ ABOVE_ZERO = (  # the law divides by them, or counts with them
     'dwell_down_s',
     'tracking_dwell_s',
     'latency_window',
+    'latency_forget_s',
     'latency_confirm',
     'drift_ratio',
+    'raise_hold_s',
+    'explore_s',
     'safety_hold_s',
     'over_current_hold_s',
     'temperature_filter_s',
@@ -47,6 +50,8 @@ class ControllerSettings:
     """Newest frames whose 95th percentile is the safety margin."""
     latency_confirm: int = 5
     """Frames whose median must leave the usual spread before the estimate jumps there."""
+    latency_forget_s: float = 10.0
+    """Age from which the correction of a level that is not served fades, and how fast."""
     drift_ratio: float = 1.25
     """Measured over profile latency, or its inverse, that counts as drift."""
     drift_s: float = 60.0
@@ -54,6 +59,19 @@ class ControllerSettings:
 
     deadline_hysteresis: float = 0.05
     """A higher level must fit the deadline by this share more than staying needs."""
+    raise_trial_s: float = 5.0
+    """A higher level that is left sooner than this was too slow."""
+    raise_hold_s: float = 3.0
+    """Time before a level that was too slow is tried again; doubles with every failure."""
+    raise_hold_max_s: float = 60.0
+    """Longest such time."""
+    explore_s: float = 60.0
+    """Time after which the next level is tried though it is not predicted to fit, because what is
+    known of it is old; doubles with every failure, up to 8 times."""
+    explore_over: float = 1.5
+    """Only a level that is predicted to need no more than this much of the deadline is tried."""
+    fall_s: float = 2.0
+    """A fall that follows another within this time goes twice as far."""
     miss_rate: float = 0.05
     """Share of late frames to allow."""
     margin_kp: float = 0.5
