@@ -14,10 +14,13 @@ COMMANDS = (
     'evaluate',
     'convert',
     'export',
+    'bundle',
+    'build',
     'benchmark',
     'detect',
     'complexity',
     'replay',
+    'sensors',
 )
 """Modules of ``anydepth_core.commands``; each has ``HELP``, ``add_arguments`` and ``run``."""
 

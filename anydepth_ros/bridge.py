@@ -12,7 +12,10 @@ import sys
 import numpy as np
 from sensor_msgs.msg import Image
 
+from anydepth_core.errors import sentence
+
 PROBE_TIMEOUT_S = 30.0
+LONGEST_REFUSAL = 200  # characters: OpenCV repeats its source code in its errors
 
 # encoding -> bytes of a 2x1 image, some with padding, and the BGR pixels they mean
 _KNOWN: dict[str, tuple[bytes, list[list[int]]]] = {
@@ -41,7 +44,7 @@ def to_bgr(message: Image) -> np.ndarray:
         image = _convert(message)
     # Its errors have no common type: CvBridgeError, TypeError, cv2.error, RuntimeError from C++.
     except Exception as error:
-        raise ValueError(f'cv_bridge refused it: {_one_line(error)}') from error
+        raise ValueError(f'cv_bridge refused it: {sentence(error)[:LONGEST_REFUSAL]}') from error
     shape = (message.height, message.width, 3)
     if not _is_bgr(image, shape):
         raise ValueError('cv_bridge gave no 8-bit BGR image of its size')
@@ -99,7 +102,3 @@ def _convert(message: Image) -> np.ndarray:
 
 def _is_bgr(image: object, shape: tuple[int, int, int]) -> bool:
     return isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape == shape
-
-
-def _one_line(error: Exception) -> str:
-    return ' '.join(str(error).split())[:200] or type(error).__name__

@@ -16,6 +16,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from anydepth_core.depth import OperatingPoint
+from anydepth_core.errors import sentence
 from anydepth_core.models.postprocess import PostprocessSettings
 from anydepth_core.runtime.visualise import draw
 from anydepth_core.structures import Detections
@@ -25,7 +26,6 @@ from anydepth_ros.images import bgr_to_image, message_to_bgr
 from anydepth_ros.missed import SequenceNumbers
 from anydepth_ros.parameters import DetectorParameters
 from anydepth_ros.qos import image_qos, overridable, overridable_input
-from anydepth_ros.running import sentence
 from anydepth_ros.serving import name_of, Serving
 from anydepth_ros.tally import Tally
 from anydepth_ros.watchdog import Watchdog
@@ -198,14 +198,26 @@ class Camera:
         A bad image or a failing back end is counted and told, never raised.
         """
         started = time.perf_counter()
-        header = frame.message.header
-        limit, age = snapshot.parameters.max_image_age_ms, self._age_ms(header)
+        limit, age = snapshot.parameters.max_image_age_ms, self._age_ms(frame.message.header)
         if limit and age > limit:
             self.tally.too_old(age)
             return None
-        point = serving.serve(snapshot.points[self.name])
+        with serving.running(snapshot.points[self.name]) as point:
+            return self._answer(frame, serving, snapshot, point, started)
+
+    def _answer(
+        self,
+        frame: Frame,
+        serving: Serving,
+        snapshot: Snapshot,
+        point: OperatingPoint,
+        started: float,
+    ) -> Scene | None:
+        """Answer an image at an operating point."""
+        header = frame.message.header
         self.watchdog.work_begins()
         try:
+            serving.check_ready(point)
             image_bgr, found, figures = self._detect(frame, serving, snapshot, point, started)
         except Exception as error:  # one bad frame must never end the node
             self.tally.rejected(sentence(error))

@@ -19,7 +19,16 @@ from anydepth_core.control.assumed import assumed_profile
 from anydepth_core.control.calibration import Calibration
 from anydepth_core.control.controller import Controller
 from anydepth_core.control.profile import load_profile, Profile, save_profile
+from anydepth_core.control.readings import (
+    battery_reading,
+    frame_report,
+    FrameReport,
+    jetson_readings,
+    temperature_reading,
+)
+from anydepth_core.control.signal_board import SignalBoard
 from anydepth_core.control.signals import Decision
+from anydepth_core.errors import sentence
 from anydepth_core.export.bundle import load_bundle
 from anydepth_core.sensing.sampler import Sampler, sampler_of
 from anydepth_ros.controller_parameters import (
@@ -27,20 +36,12 @@ from anydepth_ros.controller_parameters import (
     ControllerParameters,
     declare_controller,
 )
-from anydepth_ros.controller_report import decision_message, DetectorState
-from anydepth_ros.conversions import stats_values
+from anydepth_ros.controller_report import decision_message, DetectorState, drift_words
 from anydepth_ros.depth_client import DepthClient
+from anydepth_ros.machine import Machine
 from anydepth_ros.qos import image_qos, OUTPUT
-from anydepth_ros.readings import (
-    battery_reading,
-    BatteryReading,
-    frame_report,
-    FrameReport,
-    jetson_readings,
-    temperature_reading,
-)
-from anydepth_ros.running import run_node, sentence
-from anydepth_ros.signal_board import SignalBoard
+from anydepth_ros.rivals import RivalWatch
+from anydepth_ros.running import run_node
 
 SAY_AGAIN_S = 10.0
 
@@ -66,24 +67,29 @@ class ControllerNode(Node):
         """
         super().__init__('controller', **node_arguments)
         self._seconds = clock
-        self._sampler: Sampler | None = None
+        self._machine: Machine | None = None
         self._now = declare_controller(self)
         self._mission_began_s = clock()
         self._board = SignalBoard(self._now.signal_timeout_s)
         self._profile = _profile(self._now)
+        self._measured = bool(self._now.profile) and not self._now.calibrate_on_start
+        self._drift_told = False
         self._calibration = (
             Calibration(self._profile, self._now.calibration_frames)
             if self._now.calibrate_on_start
             else None
         )
-        self._controller = Controller(self._profile, self._targets())
+        self._targets = self._now.targets(self._mission_began_s)
+        self._controller = Controller(self._profile, self._targets)
         self._client = DepthClient(self, self._now.detector, self._now.depth_parameter(), clock)
-        self._sampler = make_sampler(Path(self._now.sensor_root)) if self._now.sensors else None
-        if self._sampler is not None:
-            self._sampler.start()
-        self._listen()
+        self._rivals = RivalWatch(
+            self, self._client, lambda: self._board.depth_mode(clock()) == 'auto', clock
+        )
         self._decisions = self.create_publisher(DiagnosticArray, '~/decision', OUTPUT)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', OUTPUT)
+        sampler = make_sampler(Path(self._now.sensor_root)) if self._now.sensors else None
+        self._machine = Machine(self, sampler, self._board, self._diagnostics.publish, clock())
+        self._listen()
         self._decision: Decision | None = None
         self._reported_s = 0.0
         self.add_on_set_parameters_callback(self._on_set_parameters)
@@ -94,8 +100,8 @@ class ControllerNode(Node):
 
     def destroy_node(self) -> None:
         """Stop the sensors too."""
-        if self._sampler is not None:
-            self._sampler.stop()
+        if self._machine is not None:
+            self._machine.stop()
         super().destroy_node()
 
     def _listen(self) -> None:
@@ -111,7 +117,7 @@ class ControllerNode(Node):
     # What is told
 
     def _on_stats(self, message: DiagnosticArray) -> None:
-        report = frame_report(stats_values(message))
+        report = frame_report(message)
         self._board.frame(self._seconds(), report)
         if self._calibration is not None:
             self._calibrate(self._calibration, report)
@@ -126,9 +132,8 @@ class ControllerNode(Node):
         self._board.battery(self._seconds(), reading)
 
     def _on_temperature(self, message: Temperature) -> None:
-        celsius = temperature_reading(message)
+        zone, celsius = temperature_reading(message)
         if celsius is not None:
-            zone = message.header.frame_id or 'temperature'
             self._board.temperature(self._seconds(), zone, celsius)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
@@ -142,7 +147,7 @@ class ControllerNode(Node):
         if any(one.name == 'mission_s' for one in parameters):
             self._mission_began_s = self._seconds()
         self._now = now
-        self._controller.set_targets(self._targets())
+        self._retarget()
         return SetParametersResult(successful=True)
 
     # Decisions
@@ -150,7 +155,8 @@ class ControllerNode(Node):
     def _decide(self) -> None:
         """Decide, tell, and ask the detector if it is to change."""
         now_s = self._seconds()
-        self._read_sensors(now_s)
+        if self._machine is not None and self._machine.read(now_s):
+            self._retarget()
         mode = self._board.depth_mode(now_s)
         decision = self._chosen(now_s)
         before, self._decision = self._decision, decision
@@ -161,6 +167,8 @@ class ControllerNode(Node):
         if before is None or decision.level != before.level or now_s - self._reported_s >= 1.0:
             self._reported_s = now_s
             self._publish(decision, mode)
+        if self._machine is not None:
+            self._machine.tell(now_s, self._now, self._targets)
 
     def _calibrate(self, calibration: Calibration, report: FrameReport) -> None:
         """Measure a frame; when every level was measured, store the costs and use them."""
@@ -171,7 +179,8 @@ class ControllerNode(Node):
             return
         self._calibration = None
         self._profile = calibration.profile(platform.node())
-        self._controller = Controller(self._profile, self._targets())
+        self._controller = Controller(self._profile, self._targets)
+        self._measured = True
         try:
             save_profile(self._profile, self._now.profile)
             self.get_logger().info(f'{calibration.progress()}, wrote {self._now.profile}')
@@ -198,27 +207,24 @@ class ControllerNode(Node):
             # Set by hand in the meantime, or the detector was restarted: the decision holds.
             self._client.forget()
 
-    def _read_sensors(self, now_s: float) -> None:
-        sample = None if self._sampler is None else self._sampler.newest()
-        if sample is None:
-            return
-        battery = BatteryReading(sample.battery, sample.charging)
-        self._board.machine(
-            now_s, sample.temperatures_c, sample.power_w, battery, sample.over_current
-        )
-
     def _publish(self, decision: Decision, mode: str) -> None:
         top_level = len(self._profile.levels) - 1
         state = DetectorState(mode, self._client.reachable())
-        message = decision_message(
-            self.get_name(), decision, top_level, state, self._controller.drift
-        )
+        # Assumed costs are in proportion only: how far off they are says nothing.
+        drift = self._controller.drift if self._measured else None
+        profile = self._now.profile if self._measured else ''
+        if drift is not None and not self._drift_told:
+            self._drift_told = True
+            self.get_logger().warning(drift_words(profile, drift))
+        message = decision_message(self.get_name(), decision, top_level, state, drift, profile)
         message.header.stamp = self.get_clock().now().to_msg()
         self._decisions.publish(message)
         self._diagnostics.publish(message)
 
-    def _targets(self) -> Any:
-        return self._now.targets(self._mission_began_s)
+    def _retarget(self) -> None:
+        trips = None if self._machine is None else self._machine.trips
+        self._targets = self._now.targets(self._mission_began_s, trips)
+        self._controller.set_targets(self._targets)
 
 
 def _profile(now: ControllerParameters) -> Profile:

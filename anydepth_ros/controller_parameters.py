@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,9 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from anydepth_core.control.targets import MODES, Targets
-from anydepth_ros.parameters import Declaration
+from anydepth_core.control.zone_limits import parse_zone_limits, with_zone_limits
+from anydepth_core.sensing.thermal import TripPoints
+from anydepth_ros.declaration import check_options, Declaration, declared_value, plain_value
 
 HIGHEST_LEVEL = 100  # no ladder is that long
 
@@ -108,6 +110,19 @@ CONTROLLER_DECLARATIONS = (
         limits=(0.0, 150.0),
     ),
     Declaration(
+        'zone_limits',
+        (),
+        'limits of single zones, each as zone:soft:hard in degrees Celsius (gpu-thermal:80:95), '
+        'soft or hard may be left empty; they go before the limits of all zones',
+        dynamic=True,
+    ),
+    Declaration(
+        'trip_points',
+        True,
+        'where no limit is given, stay 5 C under the temperature at which this machine throttles '
+        'itself, and at the cheapest level from 10 C under the one at which it switches off',
+    ),
+    Declaration(
         'power_budget_w',
         0.0,
         'mean power of the machine to keep under, 0 for no such target',
@@ -165,6 +180,8 @@ class ControllerParameters:
     rate_fps: float
     temperature_soft_c: float
     temperature_hard_c: float
+    zone_limits: tuple[str, ...]
+    trip_points: bool
     power_budget_w: float
     battery_reserve: float
     mission_s: float
@@ -182,16 +199,19 @@ class ControllerParameters:
             raise ValueError('calibrate_on_start needs profile, the file to store the costs in')
         self.targets(0.0)
 
-    def targets(self, mission_began_s: float) -> Targets:
+    def targets(
+        self, mission_began_s: float, trips: Mapping[str, TripPoints] | None = None
+    ) -> Targets:
         """Return the targets of the law; 0 stands for none.
 
         Args:
             mission_began_s: when ``mission_s`` was set, on the clock of the signals.
+            trips: trip points of this machine by zone.
 
         Raises:
             ValueError: if they contradict each other.
         """
-        return Targets(
+        targets = Targets(
             mode=self.mode,
             deadline_ms=self.deadline_ms or None,
             rate_fps=self.rate_fps or None,
@@ -204,6 +224,12 @@ class ControllerParameters:
             min_level=self.min_level,
             max_level=None if self.max_level == HIGHEST_LEVEL else self.max_level,
         )
+        used = trips if trips is not None and self.trip_points else {}
+        return with_zone_limits(targets, parse_zone_limits(self.zone_limits), used)
+
+    def zones_with_limits(self) -> list[str]:
+        """Return the zones that ``zone_limits`` names."""
+        return list(parse_zone_limits(self.zone_limits))
 
     def depth_parameter(self) -> str:
         """Return the name of the detector's parameter that is set."""
@@ -216,11 +242,8 @@ def declare_controller(node: Node) -> ControllerParameters:
     Raises:
         ValueError: if one is not legal.
     """
-    values: dict[str, Any] = {
-        one.name: node.declare_parameter(one.name, one.default, one.descriptor()).value
-        for one in CONTROLLER_DECLARATIONS
-    }
-    _check_options(values)
+    values = {one.name: declared_value(node, one) for one in CONTROLLER_DECLARATIONS}
+    check_options(CONTROLLER_DECLARATIONS, values)
     return ControllerParameters(**values)
 
 
@@ -232,16 +255,9 @@ def changed_controller(
     Raises:
         ValueError: if the change is not legal; the message says why.
     """
-    known = {one.name for one in CONTROLLER_DECLARATIONS}
-    values: dict[str, Any] = {one.name: one.value for one in changes if one.name in known}
-    _check_options(values)
+    known = {one.name: one for one in CONTROLLER_DECLARATIONS}
+    values: dict[str, Any] = {
+        one.name: plain_value(known[one.name], one.value) for one in changes if one.name in known
+    }
+    check_options(CONTROLLER_DECLARATIONS, values)
     return replace(current, **values)
-
-
-def _check_options(values: dict[str, Any]) -> None:
-    for one in CONTROLLER_DECLARATIONS:
-        if one.options and one.name in values and values[one.name] not in one.options:
-            raise ValueError(
-                f'{one.name} {values[one.name]!r} is not legal: use one of '
-                f'{", ".join(one.options)}'
-            )

@@ -30,6 +30,7 @@ def decision_message(
     top_level: int,
     detector: DetectorState,
     drift: float | None = None,
+    profile: str = '',
 ) -> DiagnosticArray:
     """Make the message that tells a decision.
 
@@ -39,6 +40,7 @@ def decision_message(
         top_level: the highest of the ladder.
         detector: what is known of it.
         drift: measured over profile latency once the profile is out of date.
+        profile: the file with the measured costs, '' if they are assumed.
 
     Returns:
         One status: OK at the highest level or while somebody else owns the depth, WARN where the
@@ -51,6 +53,7 @@ def decision_message(
         'Reason': decision.reason,
         'Authority': decision.authority,
         'Mode': detector.depth_mode,
+        'Profile': drift_words(profile, drift) or profile or 'assumed from the bundle',
         'Measured over profile latency': 'n/a' if drift is None else f'{drift:.2f}',
     }
     status = DiagnosticStatus(
@@ -61,6 +64,16 @@ def decision_message(
         values=[KeyValue(key=key, value=value) for key, value in values.items()],
     )
     return DiagnosticArray(status=[status])
+
+
+def drift_words(profile: str, drift: float | None) -> str:
+    """Say that a profile is out of date and what to do, '' if it is not."""
+    if drift is None:
+        return ''
+    return (
+        f'the profile {profile} is out of date: images take {drift:.2f} times what it says; '
+        'measure again with calibrate_on_start'
+    )
 
 
 def _judged(decision: Decision, top_level: int, detector: DetectorState) -> tuple[bytes, str]:

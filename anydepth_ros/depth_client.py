@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 import time
 from typing import Any
@@ -13,6 +14,7 @@ from rclpy.task import Future
 
 ANSWER_WITHIN_S = 2.0  # after that the detector is taken for gone, and the request is given up
 SAY_AGAIN_S = 10.0
+ASKED_LATELY = 3  # requests whose effect may be told later than the next one was sent
 
 
 class DepthClient:
@@ -37,13 +39,15 @@ class DepthClient:
             clock: returns seconds and never goes back.
         """
         self._node = node
-        self._parameter = parameter
+        self.parameter = parameter
         self._detector = detector
         self._clock = clock
-        self._client: Any = node.create_client(SetParameters, f'{detector}/set_parameters')
+        self.service = node.resolve_service_name(f'{detector}/set_parameters')
+        self._client: Any = node.create_client(SetParameters, self.service)
         self._pending: Future | None = None
         self._asked_s = 0.0
         self._asked: int | str | None = None
+        self.asked_lately: deque[int | str] = deque(maxlen=ASKED_LATELY)
         self.accepted: int | str | None = None  # what the detector has agreed to last
         self.refusal = ''
 
@@ -51,9 +55,10 @@ class DepthClient:
         """Ask for a depth unless a request is on its way; return whether it was sent."""
         if not self._free() or not self._client.service_is_ready():
             return False
-        message = Parameter(self._parameter, value=depth).to_parameter_msg()
+        message = Parameter(self.parameter, value=depth).to_parameter_msg()
         future = self._client.call_async(SetParameters.Request(parameters=[message]))
         self._pending, self._asked_s, self._asked = future, self._clock(), depth
+        self.asked_lately.append(depth)
         future.add_done_callback(self._answered)
         return True
 
@@ -89,6 +94,6 @@ class DepthClient:
         self.refusal = '' if result.successful else str(result.reason)
         if self.refusal:
             self._node.get_logger().warning(
-                f'{self._detector} refused {self._parameter} {self._asked!r}: {self.refusal}',
+                f'{self._detector} refused {self.parameter} {self._asked!r}: {self.refusal}',
                 throttle_duration_sec=SAY_AGAIN_S,
             )

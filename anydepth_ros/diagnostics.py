@@ -102,7 +102,7 @@ class Task:
 ENGINE = Task(
     name='engine',
     ok='every depth that was asked for is ready or being built, or the node is not active',
-    warn='a depth could not be built, the nearest ready one serves',
+    warn='a depth could not be built, the nearest ready one serves; or the first is being built',
     error='the model or its back end does not work',
     keys={
         'State': 'lifecycle state of the node',
@@ -177,7 +177,7 @@ def statuses(
         rows += [
             (IMAGE, camera.name, idle or _image(camera), _image_values(camera)),
             (LATENCY, camera.name, idle or _latency(camera), _latency_values(camera)),
-            (DEPTH, camera.name, idle or _depth(engine, camera), _depth_values(camera)),
+            (DEPTH, camera.name, idle or _depth(camera), _depth_values(camera)),
         ]
     return [
         DiagnosticStatus(
@@ -199,11 +199,14 @@ def _engine(engine: EngineState) -> tuple[bytes, str]:
         return ERROR, engine.error
     if engine.state != 'active':
         return OK, f'{engine.state}: no image is processed'
+    meanwhile = 'the nearest ready one serves' if engine.ready else 'no image is processed'
     if engine.failed:
         depth, reason = engine.failed[-1]
-        return WARN, f'depth {depth} could not be built, the nearest ready one serves: {reason}'
+        level = WARN if engine.ready else ERROR
+        return level, f'depth {depth} could not be built, {meanwhile}: {reason}'
     if engine.building:
-        return OK, f'building depth {", ".join(engine.building)}, the nearest ready one serves'
+        level = OK if engine.ready else WARN
+        return level, f'building depth {", ".join(engine.building)}, {meanwhile}'
     return OK, f'active: {engine.model} on {engine.backend}'
 
 
@@ -278,22 +281,15 @@ def _latency_values(camera: CameraState) -> list[object]:
     return [camera.report.latency_ms, target_ms if target_ms > 0 else None]
 
 
-def _depth(engine: EngineState, camera: CameraState) -> tuple[bytes, str]:
+def _depth(camera: CameraState) -> tuple[bytes, str]:
     depth, wanted = camera.depth, camera.wanted_depth
     if depth != wanted:
-        return WARN, f'depth {depth} serves instead of {wanted}, which {_missing(engine, wanted)}'
+        return WARN, f'depth {depth} serves instead of {wanted}: {camera.depth_reason}'
     level = camera.top_level if camera.level is None else camera.level
     if camera.depth_mode == 'auto' and level < camera.top_level:
         reason = camera.depth_reason or 'no reason given'
         return WARN, f'degraded on purpose: {reason} (level {level}, depth {depth})'
     return OK, f'{camera.depth_mode}: depth {depth}'
-
-
-def _missing(engine: EngineState, wanted: str) -> str:
-    reason = dict(engine.failed).get(wanted)
-    if reason is not None:
-        return f'could not be built: {reason}'
-    return 'is being built' if wanted in engine.building else 'is not ready'
 
 
 def _depth_values(camera: CameraState) -> list[object]:

@@ -12,10 +12,10 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 
 from anydepth_core.depth import OperatingPoint
+from anydepth_core.errors import sentence
 from anydepth_ros.camera import Camera, Snapshot
 from anydepth_ros.diagnostics import CameraState, EngineState, statuses
 from anydepth_ros.parameters import DetectorParameters
-from anydepth_ros.running import sentence
 from anydepth_ros.serving import name_of, Serving
 from anydepth_ros.topics import DIAGNOSTICS
 
@@ -127,9 +127,7 @@ def _camera(camera: Camera, serving: Serving, snapshot: Snapshot, paused: bool) 
 def _reason(
     serving: Serving, snapshot: Snapshot, wanted: OperatingPoint, now: OperatingPoint
 ) -> str:
-    name = name_of(serving.pipeline.bundle.space, wanted)
     if now != wanted:
-        why = serving.failed().get(wanted)
-        return f'{name} cannot be built: {why}' if why else f'{name} is being built'
+        return serving.why_not(wanted)
     auto = snapshot.parameters.depth_mode == 'auto'
     return 'chosen by the depth controller' if auto else 'set by parameter'

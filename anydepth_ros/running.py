@@ -13,6 +13,8 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from anydepth_core.errors import sentence
+
 POLL_S = 0.1  # how soon a signal is noticed
 
 
@@ -30,11 +32,6 @@ class StopSignals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.noted = True
-
-
-def sentence(error: BaseException) -> str:
-    """Return an error as one line."""
-    return ' '.join(str(error).split()) or type(error).__name__
 
 
 class Finished(Exception):

@@ -19,6 +19,8 @@ import zipfile
 
 import torch
 
+from anydepth_core.errors import sentence
+
 _DTYPES = {
     'DoubleStorage': torch.float64,
     'FloatStorage': torch.float32,
@@ -169,7 +171,7 @@ class TorchFile:
         try:
             return _Unpickler(stream, encoding='utf-8').load()
         except Exception as error:  # a damaged or malicious pickle can raise anything
-            reason = ' '.join(str(error).split()) or type(error).__name__
+            reason = sentence(error)
             raise ValueError(f'{self.path} is damaged or no checkpoint: {reason}') from None
 
     def _read(self, name: str) -> bytes:

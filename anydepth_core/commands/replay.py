@@ -61,7 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='latency_step, sawtooth, bursts, power_mode, heat, battery_mission, sensor_faults '
         'or all: a simulated device answers to the level; or a recorded file .csv or .jsonl with '
         'time_s, latency_ms, latency_level, rate_hz, power_w, battery, charging, over_current, '
-        'temp:ZONE: what would have been chosen',
+        'temp:ZONE, or a rosbag with stats, battery_state, temperature, /diagnostics: what would '
+        'have been chosen',
     )
     parser.add_argument(
         '--controller',
@@ -77,6 +78,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--compare',
         action='store_true',
         help='run always full, always base and the published two-depth law, too',
+    )
+    parser.add_argument(
+        '--namespace', default='', metavar='NAME', help='of the robot, for a rosbag (the root)'
+    )
+    parser.add_argument(
+        '--camera',
+        default='',
+        metavar='NAME',
+        help='camera, for a rosbag (the only one)',
     )
     parser.add_argument('--seed', type=int, default=0, help='of all noise (%(default)s)')
     parser.add_argument(
@@ -97,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         ValueError: if the trace, a file, a name or a number is not usable.
-        ImportError: if matplotlib is missing, or dacite for a controller file.
+        ImportError: if matplotlib is missing, dacite for a controller file, or rosbags for a bag.
     """
     from anydepth_core.control import replay
     from anydepth_core.control.drawing import draw
@@ -145,12 +155,15 @@ def format_table(
 
 
 def _check(args: argparse.Namespace) -> None:
+    from anydepth_core.control.recorded_bag import is_bag
     from anydepth_core.control.replay import SCENARIO_NAMES
 
     simulated = args.trace == ALL or args.trace in SCENARIO_NAMES
     if not simulated and not Path(args.trace).exists():
         known = ', '.join((*SCENARIO_NAMES, ALL))
         raise ValueError(f'{args.trace!r} is neither a file nor a scenario; scenarios: {known}')
+    if (args.namespace or args.camera) and (simulated or not is_bag(args.trace)):
+        raise ValueError('--namespace and --camera are for rosbags')
     if args.noise is not None and not simulated:
         raise ValueError('--noise is for simulations: a recording has its own')
     if args.noise is not None and not 0 <= args.noise <= 0.5:
@@ -213,9 +226,11 @@ def _replay(
     from anydepth_core.control import replay
     from anydepth_core.control.drawing import picture_of_recording
     from anydepth_core.control.recorded import load_records, measured_profile
+    from anydepth_core.control.recorded_bag import BagTopics, is_bag, load_bag
     from anydepth_core.control.targets import Targets
 
-    records = load_records(name)
+    topics = BagTopics(args.namespace, args.camera)
+    records = load_bag(name, topics) if is_bag(name) else load_records(name)
     if profile is None:
         profile = measured_profile(records)
     targets = replay.with_targets(Targets(), given)

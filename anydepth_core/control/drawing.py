@@ -15,12 +15,21 @@ from anydepth_core.control.plant import ZONE
 from anydepth_core.control.replay import cause, OpenRun, OURS, stretches
 from anydepth_core.control.scenarios import Trace
 from anydepth_core.control.signals import Decision
-from anydepth_core.files import replacing
+from anydepth_core.plotting import (
+    FAINT,
+    INK,
+    legend,
+    LIMIT,
+    limit_line,
+    new_rows,
+    save,
+    SOFT,
+    title,
+)
 
-INK, GRID, LIMIT, SOFT = '#2b2b33', '#e3e3e8', '#c0392b', '#e08a1e'
 COLOURS = {
     OURS: '#3b4cc0',
-    'served': '#8a8a94',
+    'served': FAINT,
     'always full': '#c77d8e',
     'always base': '#7fae8b',
     'published law': '#b39b5e',
@@ -139,28 +148,15 @@ def draw(picture: Picture, path: str | Path) -> None:
     Raises:
         ImportError: if matplotlib is missing.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError(
-            'the picture needs matplotlib: pip install "anydepth-ros[demo]"'
-        ) from None
     rows = _rows(picture)
-    heights = [height for height, _ in rows]
-    figure = Figure(figsize=(11, 1.1 + 1.25 * sum(heights)), dpi=120, layout='constrained')
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(len(rows), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
+    figure, axes = new_rows(11, [1.25 * height for height, _ in rows])
     for axis, (_, draw_row) in zip(axes, rows):
-        _style(axis)
         draw_row(axis, picture)
-    axes[0].set_title(picture.title, color=INK, fontsize=12, loc='left', pad=10)
+    title(axes[0], picture.title)
     axes[-1].set_xlabel('seconds', color=INK)
     time_s = picture.lines[OURS].time_s
     axes[-1].set_xlim(time_s.min(), max(time_s.max(), time_s.min() + 1e-3))
-    figure.align_ylabels(axes)
-    with replacing(path) as temporary:
-        figure.savefig(temporary)
+    save(figure, path)
 
 
 def _rows(picture: Picture) -> list[tuple[float, Callable[[Any, Picture], None]]]:
@@ -188,7 +184,7 @@ def _latency(axis: Any, picture: Picture) -> None:
         label = f'{name}, moving average' if dotted else name
         _plot(axis, name, time_s, average, label)
     budget = picture.limits.budget_ms
-    _step(axis, picture, budget, LIMIT, 'budget')
+    limit_line(axis, picture.lines[OURS].time_s, budget, LIMIT, 'budget')
     top = max(
         [1.15 * float(np.percentile(values, 99.5)) for values in shown]
         + (1.15 * budget[np.isfinite(budget)]).tolist()
@@ -196,7 +192,7 @@ def _latency(axis: Any, picture: Picture) -> None:
     )
     axis.set_ylim(0, top)
     axis.set_ylabel('latency (ms)', color=INK)
-    _legend(axis)
+    legend(axis)
 
 
 def _level(axis: Any, picture: Picture) -> None:
@@ -215,7 +211,7 @@ def _level(axis: Any, picture: Picture) -> None:
     axis.set_ylim(-0.3, picture.levels - 0.7)
     axis.set_ylabel('level', color=INK)
     if several:
-        _legend(axis)
+        legend(axis)
 
 
 def _temperature(axis: Any, picture: Picture) -> None:
@@ -224,20 +220,21 @@ def _temperature(axis: Any, picture: Picture) -> None:
             label = zone if name == 'served' else f'_{name}'
             style = ('-', '--', '-.', ':')[index % 4]
             _plot(axis, name, line.time_s, values, label, style)
+    time_s = picture.lines[OURS].time_s
     for zone, soft in picture.limits.soft_c.items():
-        _step(axis, picture, soft, SOFT, f'soft limit {zone}')
-        _step(axis, picture, picture.limits.hard_c[zone], LIMIT, f'hard limit {zone}')
+        limit_line(axis, time_s, soft, SOFT, f'soft limit {zone}')
+        limit_line(axis, time_s, picture.limits.hard_c[zone], LIMIT, f'hard limit {zone}')
     axis.set_ylabel('temperature (C)', color=INK)
-    _legend(axis)
+    legend(axis)
 
 
 def _battery(axis: Any, picture: Picture) -> None:
     for name, line in picture.lines.items():
         if np.isfinite(line.battery).any():
             _plot(axis, name, line.time_s, 100 * line.battery, f'_{name}')
-    _step(axis, picture, 100 * picture.limits.reserve, LIMIT, 'reserve')
+    limit_line(axis, picture.lines[OURS].time_s, 100 * picture.limits.reserve, LIMIT, 'reserve')
     axis.set_ylabel('charge (%)', color=INK)
-    _legend(axis)
+    legend(axis)
 
 
 def _reasons(axis: Any, picture: Picture) -> None:
@@ -284,29 +281,6 @@ def _plot(
 ) -> None:
     width = 1.6 if name in (OURS, 'served') else 1.1
     axis.plot(time_s, values, style, color=COLOURS[name], linewidth=width, label=label)
-
-
-def _step(axis: Any, picture: Picture, values: np.ndarray, colour: str, label: str) -> None:
-    if np.isfinite(values).any():
-        time_s = picture.lines[OURS].time_s
-        axis.step(time_s, values, '--', where='post', color=colour, linewidth=1.3, label=label)
-
-
-def _legend(axis: Any) -> None:
-    """List what is drawn beside the row; names that begin with '_' stand in a row above."""
-    if axis.get_legend_handles_labels()[0]:
-        axis.legend(
-            loc='upper left', bbox_to_anchor=(1.0, 1.0), fontsize=8, frameon=False, labelcolor=INK
-        )
-
-
-def _style(axis: Any) -> None:
-    axis.grid(axis='y', color=GRID, linewidth=0.8)
-    axis.set_axisbelow(True)
-    axis.tick_params(colors=INK, length=0)
-    for side in ('top', 'right', 'left'):
-        axis.spines[side].set_visible(False)
-    axis.spines['bottom'].set_color(GRID)
 
 
 def _array(values: Any) -> np.ndarray:

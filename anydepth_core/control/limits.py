@@ -47,7 +47,8 @@ class HardLimits:
                 continue
             release_c = limit_c - (self._settings.hard_release_c if zone in self._hot else 0.0)
             if celsius >= release_c:
-                self._hot[zone] = f'{zone} {celsius:.1f} C at its {limit_c:.1f} C hard limit'
+                words = targets.hard_words(zone)
+                self._hot[zone] = f'{zone} {celsius:.1f} C at its {limit_c:.1f} C {words}'
                 self._hot_left_s = self._settings.safety_hold_s
             else:
                 self._hot.pop(zone, None)

@@ -48,7 +48,9 @@ def load_records(path: str | Path) -> tuple[Signals, ...]:
     path = Path(path)
     parse = PARSERS.get(path.suffix.lower())
     if parse is None or path.is_dir():
-        raise ValueError(f'{path} is no recording: give a file that ends in .csv or .jsonl')
+        raise ValueError(
+            f'{path} is no recording: give a file that ends in .csv or .jsonl, or a rosbag'
+        )
     try:
         text = path.read_text(encoding='utf-8-sig')
     except FileNotFoundError:

@@ -83,7 +83,7 @@ def load_controller(path: str | Path) -> tuple[dict[str, Any], ControllerSetting
     targets, settings = (content.get(name) or {} for name in _SECTIONS)
     try:
         with_targets(Targets(), targets)
-        return dict(targets), _settings(settings)
+        return dict(targets), from_mapping(settings, ControllerSettings)
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from None
 
@@ -96,7 +96,7 @@ def with_targets(targets: Targets, given: Mapping[str, Any]) -> Targets:
     """
     if not isinstance(given, Mapping):
         raise ValueError(f'targets must be a mapping, not {type(given).__name__}')
-    return _checked({**to_mapping(targets), **given}, Targets) if given else targets
+    return from_mapping({**to_mapping(targets), **given}, Targets) if given else targets
 
 
 def build_scenario(
@@ -287,19 +287,3 @@ def _open_figures(
 
 def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if len(values) else None
-
-
-def _settings(mapping: Mapping[str, Any]) -> ControllerSettings:
-    if not isinstance(mapping, Mapping):
-        raise ValueError(f'settings must be a mapping, not {type(mapping).__name__}')
-    settings: ControllerSettings = _checked(mapping, ControllerSettings)
-    return settings
-
-
-def _checked(mapping: Mapping[str, Any], into: type[Any]) -> Any:
-    if not all(isinstance(name, str) for name in mapping):
-        raise ValueError('every name must be text')
-    try:
-        return from_mapping(mapping, into)
-    except TypeError as error:  # of a conversion to float
-        raise ValueError(f'a value is of the wrong type: {error}') from None

@@ -9,6 +9,7 @@ import math
 MODES = ('deadline', 'tracking')
 ANY_ZONE = '*'
 SOFT_BELOW_HARD_C = 5.0
+BY_TRIP_POINTS = ' by the trip points of the device'
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,10 @@ class Targets:
     """Level never to go below, but at a hard limit or over-current (full while docking)."""
     max_level: int | None = None
     """Level never to go above; it wins over `min_level`. None: the ladder's top."""
+    trip_soft: tuple[str, ...] = ()
+    """Zones whose soft limit comes from the device's own trip points: reasons say so."""
+    trip_hard: tuple[str, ...] = ()
+    """Zones whose hard limit does."""
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -85,6 +90,14 @@ class Targets:
     def hard_limit_c(self, zone: str) -> float | None:
         """Give the hard limit of a zone in degrees Celsius, or None."""
         return _limit(self.temperature_hard_c, zone)
+
+    def soft_words(self, zone: str) -> str:
+        """Name the soft limit of a zone, for reasons."""
+        return f'soft limit{BY_TRIP_POINTS if zone in self.trip_soft else ""}'
+
+    def hard_words(self, zone: str) -> str:
+        """Name the hard limit of a zone, for reasons."""
+        return f'hard limit{BY_TRIP_POINTS if zone in self.trip_hard else ""}'
 
 
 def _limit(limits: float | Mapping[str, float] | None, zone: str) -> float | None:

@@ -157,5 +157,6 @@ class SoftLimit:
     def _explain(self, worst: str, targets: Targets) -> Bound:
         celsius, limit_c = self._zones[worst].fast_c, targets.soft_limit_c(worst)
         side = 'over' if limit_c is not None and celsius > limit_c else 'near'
-        cause = f'{worst} {celsius:.1f} C {side} {limit_c:.1f} C soft limit'
+        words = targets.soft_words(worst)
+        cause = f'{worst} {celsius:.1f} C {side} {limit_c:.1f} C {words}'
         return Bound(self._ceiling, cause, 'safety')

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from anydepth_core.sensing.battery import BatteryReading
 from anydepth_core.sensing.power import PowerReading
 from anydepth_core.sensing.processor import ProcessorReading
-from anydepth_core.sensing.thermal import ThermalReading
+from anydepth_core.sensing.thermal import ThermalReading, TripPoints
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Sample:
         throttled: whether heat or current holds a processor back.
         problems: what is wrong with sensors that exist, in words.
         cpu_cap: clock the system allows the processors over the highest they have, 0..1.
+        trip_points: where the device itself acts on a temperature, by zone type.
+        absent: what this device does not have, in words.
     """
 
     time_s: float
@@ -41,6 +43,8 @@ class Sample:
     throttled: bool | None = None
     problems: tuple[str, ...] = ()
     cpu_cap: float | None = None
+    trip_points: dict[str, TripPoints] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
 
 
 def combine(
@@ -74,6 +78,8 @@ def combine(
         cpu_load=processor.cpu_load,
         throttled=processor.throttled,
         cpu_cap=processor.cpu_cap,
+        trip_points=thermal.trip_points,
+        absent=(*thermal.absent, *power.absent, *battery.absent, *processor.absent),
         problems=(
             *thermal.problems,
             *power.problems,

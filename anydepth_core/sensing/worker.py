@@ -40,6 +40,7 @@ class Worker(Generic[R]):
 
     An exception is logged once, becomes a problem, and the next period tries again. A source
     that blocks holds up only this thread; the reading then grows old and counts as unknown.
+    Problems are in the reading: who uses it tells the user.
     """
 
     def __init__(self, name: str, source: Source[R], period_s: float, clock: Clock) -> None:
@@ -83,13 +84,11 @@ class Worker(Generic[R]):
             # Without the error's own words: they may differ each time, and even raise.
             problem = f'{self.name}: reading failed with {type(error).__name__}'
             self._latest = (self._clock(), None, (problem,))
-            self._tell(logging.WARNING, problem, error)
+            if problem not in self._told:
+                self._told.add(problem)
+                logger.warning(problem, exc_info=error)
             return
         self._latest = (self._clock(), reading, ())
-        for words in reading.absent:
-            self._tell(logging.INFO, f'not on this device: {words}')
-        for words in reading.problems:
-            self._tell(logging.WARNING, words)
 
     def newest(self, stale_s: float) -> tuple[R | None, tuple[str, ...]]:
         """Return the newest reading and what is wrong with getting it.
@@ -100,17 +99,9 @@ class Worker(Generic[R]):
         time_s, reading, problems = self._latest
         if self._clock() - time_s <= stale_s:
             return reading, problems
-        problem = f'{self.name}: no answer for more than {stale_s:g} s'
-        self._tell(logging.WARNING, problem)
-        return None, (problem,)
+        return None, (f'{self.name}: no answer for more than {stale_s:g} s',)
 
     def _run(self) -> None:
         while not self._stop.is_set():
             self.step()
             self._stop.wait(self._period_s)
-
-    def _tell(self, level: int, words: str, error: Exception | None = None) -> None:
-        """Log a message the first time only."""
-        if words not in self._told:
-            self._told.add(words)
-            logger.log(level, words, exc_info=error)

@@ -11,13 +11,13 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from anydepth_core.depth import OperatingPoint
+from anydepth_core.errors import sentence
 from anydepth_core.models.postprocess import PostprocessSettings
 from anydepth_core.runtime.pipeline import Pipeline
 from anydepth_core.structures import Timing
 from anydepth_ros.bag.reading import ImageTopic, RAW
 from anydepth_ros.conversions import detections_to_message, label_info, stats_message
 from anydepth_ros.images import message_to_bgr
-from anydepth_ros.running import sentence
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 import sys
 from typing import TYPE_CHECKING
+
+from anydepth_core.commands.runtime_options import add_runtime_arguments, runtime_settings
+from anydepth_core.errors import sentence
 
 if TYPE_CHECKING:
     from anydepth_ros.bag.run import Summary
@@ -21,24 +25,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 if every image was answered, 1 if some could not be read, 2 after an error that a user
         can mend, 130 if it was stopped.
     """
-    args = vars(build_parser().parse_args(arguments))
+    args = build_parser().parse_args(arguments)
     try:
         from anydepth_ros.bag.run import detect_bag, Job
 
-        summary = detect_bag(Job(**args))
+        options = {**vars(args), 'runtime': runtime_settings(args)}
+        summary = detect_bag(Job(**{one.name: options[one.name] for one in fields(Job)}))
     except ImportError as error:
         return _fail(_import_help(error))
     except (ValueError, RuntimeError, OSError) as error:
-        return _fail(' '.join(str(error).split()))
+        return _fail(sentence(error))
     except KeyboardInterrupt as stop:
         print(f'detect_bag: {str(stop) or "stopped"}, nothing is written', file=sys.stderr)
         return 130
-    _say(summary, args['output'])
+    _say(summary, args.output)
     return 1 if summary.unreadable else 0
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Build the parser; its results are the fields of ``Job``."""
+    """Build the parser; its results make a ``Job``."""
     parser = argparse.ArgumentParser(
         prog='detect_bag',
         description='Detect objects on every image of a recorded bag, none dropped, and write a '
@@ -124,9 +129,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         default='index',
         help='what class_id holds (%(default)s)',
     )
-    parser.add_argument(
-        '--threads', type=int, default=0, help='inference threads, 0 for all cores (%(default)s)'
-    )
+    add_runtime_arguments(parser)
 
 
 def _seconds(text: str) -> float:

@@ -11,7 +11,7 @@ from rosbags.interfaces import Connection, MessageDefinitionFormat, Nodetype
 from rosbags.interfaces.typing import Fielddefs
 from rosbags.typesys import get_types_from_idl, get_types_from_msg, get_typestore, Stores
 
-from anydepth_ros.running import sentence
+from anydepth_core.errors import sentence
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,12 @@
-"""The bag that is read: its image topics and its messages in the order they were recorded."""
+"""The bag that is read: its storage and its image topics."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader
-
-from anydepth_ros.running import sentence
 
 RAW, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 
@@ -34,61 +30,10 @@ class ImageTopic:
     camera: str
 
 
-@contextmanager
-def open_bag(path: Path) -> Iterator[Reader]:
-    """Open a bag for the time of a block.
-
-    Args:
-        path: the folder of a rosbag2, or a single ``.mcap`` or ``.db3`` file.
-
-    Raises:
-        ValueError: if it does not exist or is not a readable bag, in one sentence.
-    """
-    if not path.exists():
-        raise ValueError(
-            f'{path} does not exist: give the folder of a rosbag2, or an .mcap or .db3 file'
-        )
-    if path.is_dir() and not (path / 'metadata.yaml').is_file():
-        raise ValueError(
-            f'{path} has no metadata.yaml: run `ros2 bag reindex {path}` if it is a bag'
-        )
-    try:
-        reader = Reader(path)
-        reader.open()
-    except Exception as error:  # damage comes to light as whatever a parser stumbles over
-        raise ValueError(f'{path} is no complete rosbag2: {sentence(error)}') from error
-    try:
-        yield reader
-    finally:
-        reader.close()
-
-
 def storage_of(path: Path) -> str:
     """Return the storage of a readable bag: ``mcap`` or ``sqlite3``."""
     names = [file.name for file in path.iterdir()] if path.is_dir() else [path.name]
     return 'mcap' if any('.mcap' in name for name in names) else 'sqlite3'
-
-
-def messages(
-    reader: Reader,
-    connections: Collection[Connection],
-    start_ns: int | None,
-    stop_ns: int | None,
-) -> Iterator[tuple[Connection, int, bytes]]:
-    """Give the messages of some topics with their bag times, one after the other.
-
-    Raises:
-        ValueError: if the bag turns out to be damaged, in one sentence.
-    """
-    count = 0
-    try:
-        for message in reader.messages(connections, start_ns, stop_ns):
-            count += 1
-            yield message
-    except Exception as error:  # see open_bag
-        raise ValueError(
-            f'{reader.path} is damaged after {count} messages: {sentence(error)}'
-        ) from error
 
 
 def choose_topics(reader: Reader, wanted: Sequence[str]) -> list[ImageTopic]:

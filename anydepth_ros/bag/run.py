@@ -14,11 +14,13 @@ from rosbags.interfaces import Connection, Qos
 from rosbags.rosbag2 import Reader, Writer
 from tqdm import tqdm
 
+from anydepth_core.bags import messages, open_bag
 from anydepth_core.models.postprocess import PostprocessSettings
+from anydepth_core.runtime.backends import DEFAULTS, RuntimeSettings
 from anydepth_core.runtime.pipeline import load_pipeline, Pipeline
 from anydepth_ros.bag.answers import Answerer, Settings
 from anydepth_ros.bag.definitions import Definition, Definitions, type_name
-from anydepth_ros.bag.reading import choose_topics, ImageTopic, messages, open_bag, storage_of
+from anydepth_ros.bag.reading import choose_topics, ImageTopic, storage_of
 from anydepth_ros.bag.writing import check_output, new_bag, offered, recorded_qos
 from anydepth_ros.parameters import class_label
 from anydepth_ros.running import StopSignals
@@ -45,7 +47,7 @@ class Job:
         max_detections: most detections of one image.
         classes: names or indices of the classes that are kept; empty for all.
         class_id_format: ``index`` or ``name``.
-        threads: threads of one inference, 0 for one per physical core.
+        runtime: what runs the network.
         storage: ``mcap`` or ``sqlite3``; empty for the storage of the input.
         copy: also write what the input holds.
         start_s: seconds after the start of the bag to begin at.
@@ -62,7 +64,7 @@ class Job:
     max_detections: int = 300
     classes: tuple[str, ...] = ()
     class_id_format: str = 'index'
-    threads: int = 0
+    runtime: RuntimeSettings = DEFAULTS
     storage: str = ''
     copy: bool = False
     start_s: float = 0.0
@@ -102,7 +104,7 @@ def detect_bag(job: Job) -> Summary:
     check_output(job.output)
     with open_bag(job.bag) as reader:
         topics = choose_topics(reader, job.topics)
-        pipeline = load_pipeline(job.model, job.threads)
+        pipeline = load_pipeline(job.model, job.runtime)
         try:
             settings = _settings(job, pipeline)
             depth = name_of(pipeline.bundle.space, settings.point)

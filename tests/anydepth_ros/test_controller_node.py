@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 import pytest
-from rcl_interfaces.srv import SetParameters
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import BatteryState, Temperature
@@ -20,75 +18,8 @@ from anydepth_ros.controller_node import ControllerNode
 from anydepth_ros.conversions import stats_values
 from anydepth_ros.qos import image_qos, OUTPUT
 from tests.anydepth_ros.conftest import Graph, wait_until
-from tests.anydepth_ros.support import Probe, start_detector
-
-HOT = {'temperature_soft_c': 70.0, 'temperature_hard_c': 90.0}
-
-
-class FakeSampler:
-    """Sensors of a machine that tell what a test wants."""
-
-    def __init__(self) -> None:
-        self.sample: Any = None
-        self.running = False
-
-    def start(self) -> None:
-        self.running = True
-
-    def stop(self) -> None:
-        self.running = False
-
-    def newest(self) -> Any:
-        return self.sample
-
-    def heat(self, celsius: float) -> None:
-        self.sample = SimpleNamespace(
-            temperatures_c={'gpu': celsius},
-            power_w=None,
-            battery=None,
-            charging=None,
-            over_current=None,
-        )
-
-
-class Setup:
-    """Detector, controller and a probe that sends images all the time and hears decisions."""
-
-    def __init__(self, graph: Graph, bundle: Bundle, mode: str = 'auto', **targets: Any) -> None:
-        self.detector, self.probe = start_detector(graph, model=str(bundle.path), depth_mode=mode)
-        self.sampler = FakeSampler()
-        values = {'model': str(bundle.path), 'decision_period_s': 0.02, **targets}
-        self.controller = ControllerNode(
-            lambda root: self.sampler,  # type: ignore[arg-type, return-value]
-            parameter_overrides=[Parameter(name, value=one) for name, one in values.items()],
-        )
-        graph.add(self.controller)
-        self.decisions: list[DiagnosticArray] = []
-        self.probe.create_subscription(
-            DiagnosticArray, 'controller/decision', self.decisions.append, OUTPUT
-        )
-        self.client: Any = self.probe.create_client(SetParameters, 'controller/set_parameters')
-        wait_until(lambda: self.controller.count_publishers('/stats') == 1, 'they know each other')
-
-    def level(self) -> str:
-        """Send an image and return the level it was processed at."""
-        stamp = self.probe.send()
-        self.probe.answer(stamp)
-        return self.probe.stats[stamp]['level']
-
-    def reach(self, level: str) -> None:
-        wait_until(lambda: self.level() == level, f'level {level}')
-
-    def told(self) -> tuple[bytes, str]:
-        status: DiagnosticStatus = self.decisions[-1].status[0]
-        return status.level, status.message
-
-    def set(self, **values: Any) -> tuple[bool, str]:
-        messages = [Parameter(name, value=one).to_parameter_msg() for name, one in values.items()]
-        future = self.client.call_async(SetParameters.Request(parameters=messages))
-        wait_until(future.done, 'the answer')
-        result = future.result().results[0]
-        return result.successful, result.reason
+from tests.anydepth_ros.controller_setup import fake_sampler, HOT, Setup
+from tests.anydepth_ros.support import Probe
 
 
 def test_without_targets_the_highest_level_serves(graph: Graph, toy_bundle: Bundle) -> None:
@@ -215,9 +146,22 @@ def test_without_a_detector_the_controller_waits_and_says_so(
     probe.create_subscription(DiagnosticArray, 'controller/decision', heard.append, OUTPUT)
     graph.add(probe)
     overrides = [Parameter('model', value=str(toy_bundle.path))]
-    graph.add(ControllerNode(lambda root: FakeSampler(), parameter_overrides=overrides))  # type: ignore[arg-type]
+    graph.add(ControllerNode(fake_sampler, parameter_overrides=overrides))
     wait_until(lambda: heard)
     assert 'the detector is not there' in heard[-1].status[0].message
+
+
+@pytest.mark.parametrize('content', ['levels: 3', 'levels: [', 'levels:\n- {depth: base}', '- 1'])
+def test_a_corrupt_profile_is_refused_in_one_sentence(
+    graph: Graph, toy_bundle: Bundle, tmp_path: Path, content: str
+) -> None:
+    file = tmp_path / 'costs.yaml'
+    file.write_text(content)
+    values = {'model': str(toy_bundle.path), 'profile': str(file)}
+    parameters = [Parameter(name, value=one) for name, one in values.items()]
+    with pytest.raises(ValueError, match='costs.yaml') as caught:
+        ControllerNode(fake_sampler, parameter_overrides=parameters)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -228,6 +172,7 @@ def test_without_a_detector_the_controller_waits_and_says_so(
         ({'model': '/nowhere'}, 'nowhere'),
         ({'profile': '/nowhere.yaml'}, 'nowhere'),
         ({'calibrate_on_start': True}, 'needs profile'),
+        ({'zone_limits': ['gpu']}, 'write zone:soft:hard'),
     ],
 )
 def test_a_wrong_start_value_is_refused(
@@ -236,4 +181,4 @@ def test_a_wrong_start_value_is_refused(
     values = {'model': str(toy_bundle.path), **overrides}
     parameters = [Parameter(name, value=one) for name, one in values.items()]
     with pytest.raises((ValueError, OSError), match=words):
-        ControllerNode(lambda root: FakeSampler(), parameter_overrides=parameters)  # type: ignore[arg-type]
+        ControllerNode(fake_sampler, parameter_overrides=parameters)

@@ -37,10 +37,18 @@ def test_a_decision_is_judged_and_told(
         'Reason': decision.reason,
         'Authority': decision.authority,
         'Mode': mode,
+        'Profile': 'assumed from the bundle',
         'Measured over profile latency': 'n/a',
     }
 
 
-def test_a_profile_that_is_out_of_date_is_told() -> None:
-    message = decision_message('controller', TOP, 2, DetectorState('auto', True), drift=1.5)
-    assert stats_values(message)['Measured over profile latency'] == '1.50'
+def test_a_profile_is_named_and_told_when_it_is_out_of_date() -> None:
+    state = DetectorState('auto', True)
+    fresh = stats_values(decision_message('controller', TOP, 2, state, None, 'costs.yaml'))
+    assert fresh['Profile'] == 'costs.yaml'
+    old = stats_values(decision_message('controller', TOP, 2, state, 1.5, 'costs.yaml'))
+    assert old['Measured over profile latency'] == '1.50'
+    assert old['Profile'] == (
+        'the profile costs.yaml is out of date: images take 1.50 times what it says; measure '
+        'again with calibrate_on_start'
+    )

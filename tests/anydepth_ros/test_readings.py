@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import pytest
 from sensor_msgs.msg import BatteryState, Temperature
 
-from anydepth_ros.readings import (
+from anydepth_core.control.readings import (
     battery_reading,
     BatteryReading,
     frame_report,
@@ -73,7 +73,10 @@ def test_any_battery_message_is_a_fraction_or_unknown(
     [(45.5, 45.5), (-20.0, -20.0), (NAN, None), (math.inf, None), (-256.0, None)],
 )
 def test_a_temperature_is_plausible_or_unknown(value: float, expected: float | None) -> None:
-    assert temperature_reading(Temperature(temperature=value)) == expected
+    message = Temperature(temperature=value)
+    assert temperature_reading(message) == ('temperature', expected)
+    message.header.frame_id = 'motor'
+    assert temperature_reading(message) == ('motor', expected)
 
 
 def status(name: str, message: str = '', **values: str) -> DiagnosticStatus:
@@ -108,13 +111,17 @@ def test_no_text_in_diagnostics_is_fatal(entries: list[tuple[str, str, str]]) ->
     assert all(math.isfinite(value) for value in readings.rails_w.values())
 
 
+def stats(values: dict[str, str]) -> DiagnosticArray:
+    return DiagnosticArray(status=[status('detector', 'ok', **values)])
+
+
 def test_the_figures_of_an_image_are_read_and_gaps_are_unknown() -> None:
     values = {'total_ms': '31.250', 'level': '3', 'depth_mode': 'auto', 'dropped': '7'}
-    assert frame_report(values) == FrameReport(31.25, 3, 'auto', 7)
-    assert frame_report({'level': '', 'dropped': 'x'}) == FrameReport(None, None, '', 0)
+    assert frame_report(stats(values)) == FrameReport(31.25, 3, 'auto', 7)
+    assert frame_report(stats({'level': '', 'dropped': 'x'})) == FrameReport(None, None, '', 0)
 
 
 @given(st.dictionaries(st.sampled_from(['total_ms', 'level', 'dropped']), st.text()))
 def test_no_figure_is_fatal(values: dict[str, str]) -> None:
-    report = frame_report(values)
+    report = frame_report(stats(values))
     assert report.level is None or report.level >= 0

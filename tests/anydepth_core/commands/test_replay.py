@@ -96,6 +96,19 @@ def test_a_recording_gives_its_own_profile(files):
     assert [level['latency_ms'] for level in replay['profile']['levels']] == [32.0, 32.0]
 
 
+def test_a_rosbag_is_replayed_like_a_recording(files, capsys):
+    pytest.importorskip('matplotlib')
+    pytest.importorskip('rosbags')
+    from tests.anydepth_core.support.recorded_bags import stats, write_bag
+
+    entries = [('/r/stats', 0.05 * index, stats(index % 2, 30 + index % 5)) for index in range(40)]
+    write_bag(files / 'bag', entries)
+    assert main(['replay', 'bag', '--namespace', 'r']) == 0
+    assert capsys.readouterr().out.startswith('bag, 40 records; ')
+    (replay,) = json.loads((files / 'out/replay/replay.json').read_text())['replays']
+    assert replay['figures']['served']['mean_latency_ms'] == 32.0
+
+
 def test_all_scenarios_have_a_picture_each(files, monkeypatch):
     from anydepth_core.control import replay
 
@@ -131,6 +144,7 @@ def test_figures_that_nobody_has_have_no_line():
         (['heat', '--noise', '-0.1'], '--noise -0.1 is not legal: give 0 to 0.5'),
         (['heat', '--noise', 'nan'], '--noise nan is not legal'),
         (['trace.csv', '--noise', '0.1'], '--noise is for simulations'),
+        (['trace.csv', '--camera', 'front'], '--namespace and --camera are for rosbags'),
         (['heat', '--seed', '-1'], '--seed -1 is not legal'),
         (['heat', '--output', 'trace.csv'], '--output trace.csv is a file'),
     ],

@@ -169,9 +169,9 @@ def test_a_controller_file_gives_targets_and_settings(tmp_path: Path) -> None:
         ('targets: {deadline: 3}', 'unknown setting deadline'),
         ('settings: {dwell: 3}', 'unknown setting dwell'),
         ('targets: [1]', 'targets must be a mapping, not list'),
-        ('settings: 3', 'settings must be a mapping, not int'),
-        ('targets: {1: 2}', 'every name must be text'),
-        ('targets: {deadline_ms: [1]}', 'a value is of the wrong type'),
+        ('settings: 3', 'settings must be a mapping, not 3'),
+        ('targets: {1: 2}', 'the name of a setting must be text, not 1'),
+        ('targets: {deadline_ms: [1]}', 'deadline_ms must be a number, not [1]'),
         ('targets: {deadline_ms: -1}', 'deadline_ms must be a positive number'),
         (
             'settings: {dwell_up_s: .nan}',

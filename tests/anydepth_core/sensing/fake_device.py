@@ -38,6 +38,13 @@ def write_zones(root: Path, zones: dict[str, str], first: int = 0) -> None:
         write(root, f'sys/class/thermal/thermal_zone{index}/temp', value)
 
 
+def write_trips(root: Path, zone: int, trips: dict[str, str]) -> None:
+    """Write the trip points of a thermal zone: kind to millidegrees."""
+    for index, (kind, value) in enumerate(trips.items()):
+        write(root, f'{COOLING}/thermal_zone{zone}/trip_point_{index}_type', kind)
+        write(root, f'{COOLING}/thermal_zone{zone}/trip_point_{index}_temp', value)
+
+
 def write_rails(root: Path, rails: dict[str, tuple[str, str]]) -> None:
     """Write the channels of one INA3221: label to millivolts and milliamperes."""
     write(root, f'{INA}/name', 'ina3221')
@@ -68,6 +75,7 @@ def write_cap(root: Path, now: int, highest: int) -> None:
 def write_jetson(root: Path) -> Path:
     """Write what a Jetson Orin Nano or NX shows: 8 zones, 3 rails."""
     write_zones(root, ZONES)
+    write_trips(root, 0, {'active': '70000', 'passive': '99000', 'critical': '104500'})
     rails = {
         'VDD_IN': ('5000', '1400'),
         'VDD_CPU_GPU_CV': ('5000', '400'),

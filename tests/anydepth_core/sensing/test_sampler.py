@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 import logging
 import math
 import sys
@@ -15,7 +16,7 @@ from anydepth_core.sensing.power import Power
 from anydepth_core.sensing.processor import Processor
 from anydepth_core.sensing.sample import Sample
 from anydepth_core.sensing.sampler import Sampler, sampler_of, SamplerSettings, Sources
-from anydepth_core.sensing.thermal import Thermal
+from anydepth_core.sensing.thermal import Thermal, TripPoints
 from tests.anydepth_core.sensing.fake_device import (
     INA,
     OC,
@@ -100,9 +101,11 @@ def test_a_jetson_is_read_whole(tmp_path):
         cpu_load=0.3,
         throttled=False,
         cpu_cap=1510400 / 1984000,
-        problems=(
-            'temperature cv0-thermal: no plausible reading',
-            'temperature cv1-thermal: no plausible reading',
+        trip_points={'cpu-thermal': TripPoints(99.0, 104.5)},
+        absent=(
+            'temperature cv0-thermal: no reading so far',
+            'temperature cv1-thermal: no reading so far',
+            'battery: none in /sys/class/power_supply',
         ),
     )
 
@@ -117,6 +120,11 @@ def test_a_laptop_is_read_whole(tmp_path):
         charging=False,
         throttled=False,
         cpu_cap=1.0,
+        absent=(
+            'power rails: no INA3221 in /sys/class/hwmon',
+            'over-current: no alarm or event counter in /sys/class/hwmon',
+            'gpu load: no known file',
+        ),
     )
 
 
@@ -142,24 +150,21 @@ def test_a_fake_device_never_shows_the_battery_of_this_machine(tmp_path, monkeyp
     assert sampler_of(tmp_path).read_once().battery is None
 
 
-def test_an_empty_device_is_unknown_and_told_once(tmp_path, caplog):
-    sampler = sampler_of(tmp_path, clock=Clock())
-    with caplog.at_level(logging.INFO):
-        first = sampler.read_once()
-        told = len(caplog.messages)
-        sampler.read_once()
-    assert first == Sample(0.0, problems=('cpu load: /proc/stat cannot be used',))
-    assert len(caplog.messages) == told
-    for word in ('temperatures', 'power rails', 'over-current', 'battery', 'gpu load'):
-        assert sum(f'not on this device: {word}' in text for text in caplog.messages) == 1
+def test_an_empty_device_is_unknown_and_says_what_it_lacks(tmp_path):
+    sample = sampler_of(tmp_path, clock=Clock()).read_once()
+    assert replace(sample, absent=()) == Sample(
+        0.0, problems=('cpu load: /proc/stat cannot be used',)
+    )
+    found = [words.partition(':')[0] for words in sample.absent]
+    assert found == ['temperatures', 'power rails', 'over-current', 'battery', 'gpu load']
 
 
-def test_a_problem_is_told_once_however_often_it_returns(tmp_path, caplog):
+def test_a_problem_lasts_as_long_as_its_cause(tmp_path):
     sampler = sampler_of(write_jetson(tmp_path))
-    for content in ('5000', 'junk', '5000', 'junk'):
+    for content, told in (('5000', False), ('junk', True), ('5000', False), ('junk', True)):
         write(tmp_path, f'{INA}/in2_input', content)
-        sampler.read_once()
-    assert caplog.messages.count('power rail VDD_CPU_GPU_CV: no plausible reading') == 1
+        problems = sampler.read_once().problems
+        assert ('power rail VDD_CPU_GPU_CV: no plausible reading' in problems) == told
 
 
 def test_nothing_is_known_before_the_first_reading(tmp_path):

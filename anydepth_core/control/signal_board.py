@@ -1,4 +1,4 @@
-"""Keeps the newest of everything a controller is told, and forgets what is stale. No ROS."""
+"""Keeps the newest of everything a controller is told, and forgets what is stale."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from anydepth_core.control.readings import BatteryReading, FrameReport, JetsonReadings
 from anydepth_core.control.signals import Signals
-from anydepth_ros.readings import BatteryReading, FrameReport, JetsonReadings
 
 Value = TypeVar('Value')
 
@@ -100,6 +100,11 @@ class SignalBoard:
         report = self._fresh(self._frame, now_s)
         return None if report is None else report.level
 
+    def temperatures_c(self, now_s: float) -> dict[str, float]:
+        """Return the temperatures that are known now, by zone."""
+        zones = {zone: self._fresh(kept, now_s) for zone, kept in self._temperatures.items()}
+        return {zone: value for zone, value in zones.items() if value is not None}
+
     def signals(self, now_s: float) -> Signals:
         """Return what is known now; a frame is told once."""
         report = self._fresh(self._frame, now_s) if self._new_frame else None
@@ -111,7 +116,7 @@ class SignalBoard:
             latency_ms=None if report is None else report.latency_ms,
             latency_level=None if report is None else report.level,
             rate_hz=self._rate_hz(now_s),
-            temperatures_c=self._fresh_temperatures(now_s),
+            temperatures_c=self.temperatures_c(now_s),
             power_w=self._fresh(self._own_power, now_s) if power_w is None else power_w,
             battery=None if battery is None else battery.fraction,
             charging=None if battery is None else battery.charging,
@@ -120,10 +125,6 @@ class SignalBoard:
 
     def _fresh(self, kept: _Kept[Value] | None, now_s: float) -> Value | None:
         return kept.value if kept is not None and now_s - kept.time_s <= self.timeout_s else None
-
-    def _fresh_temperatures(self, now_s: float) -> dict[str, float]:
-        zones = {zone: self._fresh(kept, now_s) for zone, kept in self._temperatures.items()}
-        return {zone: value for zone, value in zones.items() if value is not None}
 
     def _rate_hz(self, now_s: float) -> float | None:
         while self._images and now_s - self._images[0][0] > RATE_WINDOW_S:

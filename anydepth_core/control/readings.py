@@ -1,24 +1,21 @@
-"""What the messages of detector, battery, thermometers and Jetson tell; no node."""
+"""What the messages of detector, battery, thermometers and Jetson tell.
+
+Any object with the fields of the message will do: that of a node, or that of a bag.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 import math
 import re
-
-from diagnostic_msgs.msg import DiagnosticArray
-from sensor_msgs.msg import BatteryState, Temperature
+from typing import Any
 
 COLDEST_C, HOTTEST_C = -60.0, 200.0  # no sensor on a robot reads beyond
 _NUMBER = re.compile(r'[-+]?\d+(?:\.\d+)?')
+_LONGEST_COUNT = 18  # digits; Python refuses to convert thousands of them
 _TEMPERATURE, _POWER = 'jetson_stats/temp/', 'jetson_stats/power/'
-_CHARGING = {
-    BatteryState.POWER_SUPPLY_STATUS_CHARGING: True,
-    BatteryState.POWER_SUPPLY_STATUS_FULL: True,
-    BatteryState.POWER_SUPPLY_STATUS_DISCHARGING: False,
-    BatteryState.POWER_SUPPLY_STATUS_NOT_CHARGING: False,
-}
+_CHARGING = {1: True, 2: False, 3: False, 4: True}
+"""By ``power_supply_status``: charging, discharging, not charging, full."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +63,8 @@ class FrameReport:
     dropped: int
 
 
-def battery_reading(message: BatteryState) -> BatteryReading:
-    """Read a battery message.
+def battery_reading(message: Any) -> BatteryReading:
+    """Read a sensor_msgs/BatteryState.
 
     ``percentage`` is 0 to 1 by its definition and NaN if unknown (sensor_msgs/BatteryState); a
     driver that gives 0 to 100 is understood, with a problem. Without it, charge over capacity
@@ -85,13 +82,18 @@ def battery_reading(message: BatteryState) -> BatteryReading:
     return BatteryReading(None, charging, f'percentage {value:g} is not legal: it is left out')
 
 
-def temperature_reading(message: Temperature) -> float | None:
-    """Return degrees Celsius, None where the message holds no temperature."""
-    return _plausible_c(float(message.temperature))
+def temperature_reading(message: Any) -> tuple[str, float | None]:
+    """Read a sensor_msgs/Temperature.
+
+    Returns:
+        The zone, and degrees Celsius; None where the message holds no temperature.
+    """
+    zone = message.header.frame_id or 'temperature'
+    return zone, _plausible_c(float(message.temperature))
 
 
-def jetson_readings(message: DiagnosticArray) -> JetsonReadings:
-    """Read temperatures and powers from ``/diagnostics`` of isaac_ros_jetson.
+def jetson_readings(message: Any) -> JetsonReadings:
+    """Read temperatures and powers from a diagnostic_msgs/DiagnosticArray of isaac_ros_jetson.
 
     A temperature stands in the message of its status, a power under the key ``Power``.
     """
@@ -109,23 +111,22 @@ def jetson_readings(message: DiagnosticArray) -> JetsonReadings:
     return result
 
 
-def frame_report(values: Mapping[str, str]) -> FrameReport:
-    """Read the figures of one image; what is missing or no number is unknown.
+def frame_report(message: Any) -> FrameReport:
+    """Read the figures of one image from a diagnostic_msgs/DiagnosticArray on ``stats``.
 
-    Args:
-        values: key and text of each figure, as the detector publishes them on ``stats``.
+    What is missing or no number is unknown.
     """
+    values = {pair.key: pair.value for status in message.status for pair in status.values}
     latency_ms = _number(values.get('total_ms', ''))
-    level, dropped = values.get('level', ''), values.get('dropped', '')
     return FrameReport(
         latency_ms=latency_ms,
-        level=int(level) if level.isdecimal() else None,
+        level=_count(values.get('level', '')),
         depth_mode=values.get('depth_mode', ''),
-        dropped=int(dropped) if dropped.isdecimal() else 0,
+        dropped=_count(values.get('dropped', '')) or 0,
     )
 
 
-def _charge_over_capacity(message: BatteryState) -> float | None:
+def _charge_over_capacity(message: Any) -> float | None:
     charge, capacity = float(message.charge), float(message.capacity)
     if not math.isfinite(charge) or not math.isfinite(capacity) or capacity <= 0:
         return None
@@ -135,6 +136,10 @@ def _charge_over_capacity(message: BatteryState) -> float | None:
 
 def _plausible_c(value: float | None) -> float | None:
     return value if value is not None and COLDEST_C <= value <= HOTTEST_C else None
+
+
+def _count(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) <= _LONGEST_COUNT else None
 
 
 def _number(text: str) -> float | None:
