@@ -1,1 +1,1 @@
-"""The demo: video source -> detector -> topics, with a depth that changes while it runs."""
+"""The demo: depth by hand, then the controller at a latency budget and in simulated heat."""

@@ -1,4 +1,4 @@
-"""Listens to image, detections and stats, joins them by stamp, and asks for another depth."""
+"""Listens to what the nodes say, joins it by stamp, and sets their parameters."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from rclpy.task import Future
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
+from anydepth_core.control.signals import Decision
 from anydepth_core.structures import Detections
 from anydepth_ros.conversions import message_to_detections, stamp_ns, stats_values
+from anydepth_ros.demo.course import Setting
 from anydepth_ros.images import image_to_bgr
 from anydepth_ros.qos import image_qos, OUTPUT
 
@@ -37,8 +39,10 @@ class Answer:
         detections: boxes in pixels of the image.
         depth: operating point the image was processed with, ``1111-1111@320`` or
             ``1111-1d6@640``.
-        latency_ms: from the stamp of the image to the arrival of its detections.
+        level: its place on the ladder, None if it has none.
+        latency_ms: from the arrival of the image at the detector to its detections.
         inference_ms: share of the network.
+        age_ms: from the stamp of the image to the arrival of its detections here.
         dropped: images the detector has dropped so far for newer ones.
     """
 
@@ -46,8 +50,10 @@ class Answer:
     image_bgr: np.ndarray
     detections: Detections
     depth: str
+    level: int | None
     latency_ms: float
     inference_ms: float
+    age_ms: float
     dropped: int
 
 
@@ -57,37 +63,50 @@ class _Parts:
     detections: Detection2DArray | None = None
     stats: DiagnosticArray | None = None
     time_s: float = 0.0
-    latency_ms: float = 0.0
+    age_ms: float = 0.0
 
 
 class RecorderNode(Node):
-    """The node ``recorder``; calls back with every answered image."""
+    """The node ``recorder``; calls back with every answered image and every decision."""
 
-    def __init__(self, answered: Callable[[Answer], None]) -> None:
+    def __init__(
+        self, answered: Callable[[Answer], None], told: Callable[[Decision, bool], None]
+    ) -> None:
         """Subscribe.
 
         Args:
             answered: called with each answer, in the order of arrival.
+            told: called with each decision of the controller, and whether it is in charge.
         """
         super().__init__('recorder')
         self.images_in = 0
         self.messages_out = 0
         self._answered = answered
+        self._told = told
         self._waiting: OrderedDict[int, _Parts] = OrderedDict()
         self.create_subscription(Image, 'image', self._on_image, image_qos('reliable', 10))
         self.create_subscription(Detection2DArray, 'detections', self._on_detections, OUTPUT)
         self.create_subscription(DiagnosticArray, 'stats', self._on_stats, OUTPUT)
-        self._set_parameters: Any = self.create_client(SetParameters, 'detector/set_parameters')
+        self.create_subscription(DiagnosticArray, 'controller/decision', self._on_decision, OUTPUT)
+        self._set_parameters: dict[str, Any] = {
+            node: self.create_client(SetParameters, f'{node}/set_parameters')
+            for node in ('detector', 'controller')
+        }
         self._get_state: Any = self.create_client(GetState, 'detector/get_state')
 
-    def ask_for_depth(self, depth: int | str, done: Callable[[bool, str], None]) -> None:
-        """Set the detector's depth through its parameter service.
+    def reachable(self) -> bool:
+        """Whether the parameters of both nodes can be set."""
+        return all(client.service_is_ready() for client in self._set_parameters.values())
+
+    def set_parameter(self, setting: Setting, done: Callable[[bool, str], None]) -> None:
+        """Set a live parameter through the node's parameter service.
 
         Args:
-            depth: what the parameter shall be.
+            setting: of which node, and what it shall be.
             done: called with success and the reason of a refusal.
         """
-        message: ParameterMessage = Parameter('depth', value=depth).to_parameter_msg()
+        parameter = Parameter(setting.parameter, value=setting.value)
+        message: ParameterMessage = parameter.to_parameter_msg()
 
         def finished(future: Future) -> None:
             response = future.result()
@@ -95,7 +114,7 @@ class RecorderNode(Node):
                 done(response.results[0].successful, response.results[0].reason)
 
         request = SetParameters.Request(parameters=[message])
-        self._set_parameters.call_async(request).add_done_callback(finished)
+        self._set_parameters[setting.node].call_async(request).add_done_callback(finished)
 
     def ask_for_state(self, done: Callable[[str], None]) -> None:
         """Ask for the lifecycle state of the detector.
@@ -124,13 +143,18 @@ class RecorderNode(Node):
         parts = self._parts(key)
         parts.detections = message
         parts.time_s = time.monotonic()
-        parts.latency_ms = (self.get_clock().now().nanoseconds - key) / 1e6
+        parts.age_ms = (self.get_clock().now().nanoseconds - key) / 1e6
         self._join(key, parts)
 
     def _on_stats(self, message: DiagnosticArray) -> None:
         parts = self._parts(stamp_ns(message.header))
         parts.stats = message
         self._join(stamp_ns(message.header), parts)
+
+    def _on_decision(self, message: DiagnosticArray) -> None:
+        values = stats_values(message)
+        decision = Decision(int(values['Level']), values['Reason'], values['Authority'])
+        self._told(decision, values['Mode'] == 'auto')
 
     def _parts(self, key: int) -> _Parts:
         while len(self._waiting) > WAITING:
@@ -148,8 +172,10 @@ class RecorderNode(Node):
                 image_bgr=image_to_bgr(parts.image),
                 detections=message_to_detections(parts.detections),
                 depth=operating_point(values),
-                latency_ms=parts.latency_ms,
+                level=int(values['level']) if values['level'] else None,
+                latency_ms=float(values['total_ms']),
                 inference_ms=float(values['inference_ms']),
+                age_ms=parts.age_ms,
                 dropped=int(values['dropped']),
             )
         )

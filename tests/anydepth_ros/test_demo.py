@@ -1,7 +1,9 @@
-"""The demo: its figures, its pictures, and the whole of it on the toy bundle."""
+"""The whole demo on toy bundles, as a user starts it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 import json
 import os
 from pathlib import Path
@@ -10,114 +12,18 @@ import subprocess
 import sys
 
 import cv2
-import numpy as np
 import pytest
 
 from anydepth_core.export.bundle import Bundle
-from anydepth_core.structures import Detections
-from anydepth_ros.demo.report import Frame, live_line, percentiles, Recording, summary, Switch
-from anydepth_ros.demo.run import CLIP, parse_arguments, schedule
-from anydepth_ros.demo.timeline import draw_timeline
-from anydepth_ros.demo.video import annotate, AnnotatedVideo
-from tests.anydepth_core.support.toy_bundle import picture, toy_master, write_toy_bundle
+from anydepth_ros.demo.run import CLIP, parse_arguments
+from anydepth_ros.demo.simulated import ZONE
+from tests.anydepth_core.support.toy_bundle import (
+    LADDER,
+    picture,
+    toy_master,
+    write_toy_bundle,
+)
 from tests.anydepth_ros.test_frames import write_folder
-
-
-def recording(count: int = 40) -> Recording:
-    """Return a run at 10 fps that changes from full to base in the middle."""
-    frames = [
-        Frame(n / 10, '11-1' if n < count / 2 else '00-0', 30.0 + n % 3, 20.0, n % 4)
-        for n in range(count)
-    ]
-    return Recording(frames, [Switch(2.0, 'base', True, 3.5)], count + 5, count, 4, 2.5)
-
-
-def test_the_live_line_shows_the_last_second() -> None:
-    line = live_line(recording(), 4.0, 45, 40)
-    for part in ('frames in    45', 'detections out    40', 'depth 00-0', 'p50   31.0', '9 fps'):
-        assert part in line, line
-    assert 'depth -' in live_line(Recording(), 1.0, 0, 0)
-
-
-def test_the_summary_tells_each_depth_apart(toy_bundle: Bundle) -> None:
-    content = json.loads(summary(recording(), toy_bundle, 'clip.mp4'))
-    assert (content['frames'], content['dropped'], content['images_in']) == (40, 4, 45)
-    assert content['fps'] == pytest.approx(10.0)
-    assert list(content['depths']) == ['11-1', '00-0']
-    assert content['depths']['00-0']['frames'] == 20
-    assert content['depths']['11-1']['latency_ms_p50'] == 31.0
-    assert content['detections'] == 60 and content['frames_with_detections'] == 30
-    assert content['switches'][0]['depth'] == 'base'
-    assert content['ros_distro'] and content['versions']['rclpy']
-
-
-def test_depths_are_listed_dearest_first_with_or_without_a_decoder() -> None:
-    given = ['0000-0d4@640', '1111-1d1@640', '0000-0d6@640', '1111-1d6@640', '1111-1d6@480x640']
-    frames = [Frame(n / 10, depth, 30.0, 20.0, 1) for n, depth in enumerate(given)]
-    expected = [
-        '1111-1d6@480x640',
-        '1111-1d6@640',
-        '1111-1d1@640',
-        '0000-0d6@640',
-        '0000-0d4@640',
-    ]
-    assert Recording(frames).depths() == expected
-    plain = ['0000-0000@320', '1111-1111@256', '1111-1111@320']
-    assert Recording([Frame(0, depth, 1, 1, 1) for depth in plain]).depths() == plain[::-1]
-
-
-def test_the_rows_of_the_conclusion_stand_under_their_heading() -> None:
-    for depth in ('11-1', '1111-1d6@480x640', '1111-1d6@1024x1280'):
-        frames = [Frame(n / 10, depth, 1234.5, 1200.0, 12) for n in range(3)]
-        _, heading, row = Recording(frames).conclusion().splitlines()
-        assert row.split() == [depth, '3', '1234.5', '1234.5', '1200.0', '12.00']
-        assert len(row) == len(heading)
-        for title, figure in (('frames', '3'), ('network ms p50', '1200.0')):
-            end = heading.index(title) + len(title)
-            assert row[:end].endswith(figure)
-
-
-def test_a_run_without_a_frame_has_a_summary_too(toy_bundle: Bundle) -> None:
-    assert json.loads(summary(Recording(), toy_bundle, 'clip.mp4'))['fps'] == 0.0
-    assert percentiles([]) == (0.0, 0.0)
-
-
-@pytest.mark.parametrize('count', [1, 2, 40])
-def test_the_timeline_is_a_picture_even_of_one_frame(tmp_path: Path, count: int) -> None:
-    path = tmp_path / 'out' / 'timeline.png'
-    draw_timeline(recording(count), path)
-    image = cv2.imread(str(path))
-    assert image.shape[1] > 1000 and image.std() > 5
-    assert [file.name for file in path.parent.iterdir()] == ['timeline.png']
-
-
-def test_the_video_has_every_frame_enlarged_and_annotated(tmp_path: Path) -> None:
-    path = tmp_path / 'out' / 'annotated.mp4'
-    video = AnnotatedVideo(path, 10.0, ['red'])
-    found = Detections(
-        np.array([[8, 40, 60, 90]], np.float32), np.ones(1, np.float32), np.zeros(1, np.int64)
-    )
-    for _ in range(5):
-        video.add(picture(), found, 'depth 11-1')
-    video.close()
-    assert [file.name for file in path.parent.iterdir()] == ['annotated.mp4']
-    capture = cv2.VideoCapture(str(path))
-    frames = [capture.read() for _ in range(6)]
-    assert [good for good, _ in frames] == [True] * 5 + [False]
-    assert frames[0][1].shape[:2] == (576, 576)
-    assert annotate(picture(), found, '', ['red'])[300, 48].any(), (
-        'left edge of the box, six times enlarged'
-    )
-
-
-def test_the_schedule_goes_down_the_ladder_and_back_to_full(toy_bundle: Bundle) -> None:
-    assert schedule(toy_bundle, '') == ['full', 0, 'base', '01-0', 'full']
-    assert schedule(toy_bundle, 'full,1,01-1') == ['full', 1, '01-1']
-
-
-def test_the_schedule_of_a_model_with_a_decoder_names_its_layers(detr_bundle: Bundle) -> None:
-    assert schedule(detr_bundle, '') == ['full', 0, 'base', '0101-0d3', 'full']
-    assert schedule(detr_bundle, '1111-1d1,2') == ['1111-1d1', 2]
 
 
 def test_the_default_clip_is_there() -> None:
@@ -140,20 +46,20 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_demo_writes_its_three_results(tmp_path: Path, toy_bundle: Bundle) -> None:
-    folder, out = write_folder(tmp_path / 'images'), tmp_path / 'out'
+def write_pictures(path: Path) -> Path:
+    """Write a folder of images with one object each."""
+    folder = write_folder(path)
     for index in range(3):
         cv2.imwrite(str(folder / f'{index}.png'), picture((index, index, index)))
-    done = demo(
-        '--bundle',
-        str(toy_bundle.path),
-        '--source',
-        str(folder),
-        '--seconds',
-        '5',
-        '--out',
-        str(out),
-    )
+    return folder
+
+
+def test_the_demo_shows_the_depth_by_hand_a_budget_and_heat(
+    tmp_path: Path, toy_bundle: Bundle
+) -> None:
+    folder, out = write_pictures(tmp_path / 'images'), tmp_path / 'out'
+    arguments = {'bundle': toy_bundle.path, 'source': folder, 'seconds': 15, 'out': out}
+    done = demo(*(word for name, value in arguments.items() for word in (f'--{name}', str(value))))
     assert done.returncode == 0, done.stderr
     assert sorted(file.name for file in out.iterdir()) == [
         'annotated.mp4',
@@ -161,25 +67,48 @@ def test_the_demo_writes_its_three_results(tmp_path: Path, toy_bundle: Bundle) -
         'timeline.png',
     ]
     content = json.loads((out / 'summary.json').read_text())
-    assert content['frames'] > 10 and content['frames_with_detections'] > content['frames'] / 2
-    assert [s['depth'] for s in content['switches']] == ['0', 'base', '01-0', 'full']
-    assert all(s['accepted'] for s in content['switches'])
-    assert set(content['depths']) == {'11-1@96', '00-0@96', '00-0@64', '01-0@96'}
+    assert content['frames'] > 30 and content['frames_with_detections'] > content['frames'] / 2
+    assert all(one['accepted'] for one in content['settings']), content['settings']
+    by_hand = [one['value'] for one in content['settings'] if one['parameter'] == 'depth']
+    assert by_hand == [2, 1, 0, 'full']
+    assert set(content['depths']) == {'11-1@96', '00-0@96', '00-0@64'}
+    parts = content['parts']
+    assert [part['frames'] > 5 for part in parts.values()] == [True] * 3
+    assert parts['by hand']['reasons'] == [] and parts['by hand']['share_over_budget'] is None
+    assert 'deadline' in parts['budget']['reasons'][0]['reason']
+    assert 0 <= parts['budget']['share_over_budget'] <= 1
+    budgets = [step['budget_ms'] for step in content['budget_steps']]
+    assert budgets[0] == budgets[2] > budgets[1] > 0
+    heat = parts['heat']
+    assert any(ZONE in one['reason'] for one in heat['reasons']), heat['reasons']
+    assert heat['highest_temperature_c'] < heat['highest_at_dearest_level_c']
     assert 'fps' in done.stdout and 'Traceback' not in done.stderr
 
 
-def test_the_demo_runs_a_model_with_a_decoder(tmp_path: Path, detr_bundle: Bundle) -> None:
-    folder, out = write_folder(tmp_path / 'images'), tmp_path / 'out'
-    for index in range(3):
-        cv2.imwrite(str(folder / f'{index}.png'), picture((index, index, index)))
-    arguments = {'bundle': detr_bundle.path, 'source': folder, 'seconds': 5, 'out': out}
+def test_the_demo_runs_a_model_with_a_decoder_and_chosen_depths(
+    tmp_path: Path, detr_bundle: Bundle
+) -> None:
+    folder, out = write_pictures(tmp_path / 'images'), tmp_path / 'out'
+    arguments = {'bundle': detr_bundle.path, 'source': folder, 'seconds': 6, 'out': out}
+    arguments['depths'] = 'full,0101-0d3'
     done = demo(*(word for name, value in arguments.items() for word in (f'--{name}', str(value))))
     assert done.returncode == 0, done.stderr
     content = json.loads((out / 'summary.json').read_text())
     assert content['frames_with_detections'] > content['frames'] / 2
-    assert all(s['accepted'] for s in content['switches']), content['switches']
-    assert list(content['depths']) == ['1111-1d3@96', '0101-0d3@96', '0000-0d2@96', '0000-0d2@64']
+    assert all(one['accepted'] for one in content['settings']), content['settings']
+    assert {'1111-1d3@96', '0101-0d3@96'} <= set(content['depths'])
     assert '1111-1d3@96' in done.stdout and 'Traceback' not in done.stderr
+
+
+def test_a_ladder_of_one_level_has_nothing_to_choose_and_runs(tmp_path: Path) -> None:
+    bundle = write_toy_bundle(tmp_path / 'toy', ladder=LADDER[:1])
+    folder, out = write_pictures(tmp_path / 'images'), tmp_path / 'out'
+    arguments = {'bundle': bundle.path, 'source': folder, 'seconds': 4, 'out': out}
+    done = demo(*(word for name, value in arguments.items() for word in (f'--{name}', str(value))))
+    assert done.returncode == 0, done.stderr
+    content = json.loads((out / 'summary.json').read_text())
+    told = [one['level'] for part in content['parts'].values() for one in part['reasons']]
+    assert set(told) == {0} and 'Traceback' not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -209,12 +138,11 @@ def test_the_demo_ends_soon_when_the_detector_cannot_start(tmp_path: Path) -> No
     assert 'demo: the detector could not start; its message above says why' in done.stderr
 
 
-def test_ctrl_c_ends_the_demo_with_its_results_and_no_process_left(
-    tmp_path: Path, toy_bundle: Bundle
-) -> None:
-    out = tmp_path / 'out'
-    command = [sys.executable, '-m', 'anydepth_ros.demo', '--bundle', str(toy_bundle.path)]
-    command += ['--source', str(write_folder(tmp_path / 'images')), '--out', str(out)]
+@contextmanager
+def running_demo(tmp_path: Path, bundle: Bundle) -> Iterator[subprocess.Popen[str]]:
+    """Start a demo in a process group of its own, and wait for its first line of figures."""
+    command = [sys.executable, '-m', 'anydepth_ros.demo', '--bundle', str(bundle.path)]
+    command += ['--source', str(write_folder(tmp_path / 'images')), '--out', str(tmp_path / 'out')]
     with (
         (tmp_path / 'log').open('w') as log,
         subprocess.Popen(
@@ -228,11 +156,43 @@ def test_ctrl_c_ends_the_demo_with_its_results_and_no_process_left(
     ):
         assert process.stdout is not None
         assert any('frames in' in line for line in process.stdout)
-        os.killpg(process.pid, signal.SIGINT)
-        os.killpg(process.pid, signal.SIGINT)
-        rest = process.stdout.read()
-        assert process.wait(60) == 0
-    assert 'stopped' in rest and (out / 'summary.json').is_file()
+        yield process
+
+
+def assert_results_and_no_process(tmp_path: Path, process: subprocess.Popen[str]) -> None:
+    """Check what a demo leaves that was cut short."""
+    assert (tmp_path / 'out' / 'summary.json').is_file()
+    assert (tmp_path / 'out' / 'timeline.png').is_file()
     assert 'Traceback' not in (tmp_path / 'log').read_text()
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
+
+
+def test_ctrl_c_ends_the_demo_with_its_results_and_no_process_left(
+    tmp_path: Path, toy_bundle: Bundle
+) -> None:
+    with running_demo(tmp_path, toy_bundle) as process:
+        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)
+        rest, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+    assert 'stopped' in rest
+    assert_results_and_no_process(tmp_path, process)
+
+
+def test_a_controller_that_dies_is_named_and_what_was_recorded_stays(
+    tmp_path: Path, toy_bundle: Bundle
+) -> None:
+    with running_demo(tmp_path, toy_bundle) as process:
+        os.kill(child(process.pid, 'controller_node'), signal.SIGKILL)
+        process.communicate(timeout=60)
+        assert process.returncode == 1
+    assert 'demo: controller_node has ended (exit status -9)' in (tmp_path / 'log').read_text()
+    assert_results_and_no_process(tmp_path, process)
+
+
+def child(parent: int, module: str) -> int:
+    """Return the process that runs a node of ours for a parent."""
+    children = Path(f'/proc/{parent}/task/{parent}/children').read_text().split()
+    commands = {int(pid): Path(f'/proc/{pid}/cmdline').read_text() for pid in children}
+    return next(pid for pid, command in commands.items() if module in command)
