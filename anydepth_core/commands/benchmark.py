@@ -1,6 +1,7 @@
 """`anydepth benchmark`: time every ladder level, and show what leaving refinements out saves.
 
-With ``--node`` the running detector node is measured instead.
+With ``--node`` the running detector node is measured instead, with ``--contention`` the closed
+loop of detector and controller.
 """
 
 from __future__ import annotations
@@ -14,13 +15,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anydepth_core.commands.export import parse_size
+from anydepth_core.commands.runtime_options import (
+    add_runtime_arguments,
+    describe,
+    runtime_settings,
+)
 from anydepth_core.depth import OperatingPoint
 from anydepth_core.structures import Timing
 
 if TYPE_CHECKING:
     from anydepth_core.evaluation.latency import Latency
     from anydepth_core.export.bundle import Bundle
-    from anydepth_core.runtime.onnx_runtime import OnnxRuntime
+    from anydepth_core.runtime.level_graphs import LevelGraphs
     from anydepth_core.runtime.pipeline import Pipeline
 
 HELP = 'time every ladder level of a bundle, step by step, or with --node the running node'
@@ -36,8 +42,14 @@ _NODE_OPTIONS = (
     'depth',
     'detections',
     'output',
+    'contention',
+    'deadline',
+    'rounds',
 )
 """Options that need ``--node``; their defaults stand in ``NodeSettings``."""
+
+_CONTENTION_OPTIONS = ('deadline', 'rounds')
+_NOT_WITH_CONTENTION = ('overload', 'depth')
 
 _HEADING = (
     'level',
@@ -78,9 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='comma-separated depths or levels instead of the whole ladder, full and base',
     )
     parser.add_argument('--image', metavar='FILE', help='picture to use instead of noise')
-    parser.add_argument(
-        '--threads', type=int, default=1, help='inference threads, 0 for all cores (%(default)s)'
-    )
+    add_runtime_arguments(parser, threads=1)
     _add_node_arguments(parser)
 
 
@@ -121,6 +131,31 @@ def _add_node_arguments(parser: argparse.ArgumentParser) -> None:
         help='lower the threshold so that images have up to N detections',
     )
     node.add_argument('--output', metavar='FILE', help='write the figures there as JSON, too')
+    _add_contention_arguments(parser)
+
+
+def _add_contention_arguments(parser: argparse.ArgumentParser) -> None:
+    loop = parser.add_argument_group(
+        'the closed loop',
+        'with --node: detector and controller while busy processes (hogs) are started and '
+        'stopped, beside always full and always base; --seconds is the length of each phase, '
+        '--output also writes a picture and every frame (CSV) beside the JSON',
+    )
+    loop.add_argument(
+        '--contention',
+        type=int,
+        nargs='?',
+        const=0,
+        metavar='HOGS',
+        help='measure that, with so many hogs (0 or no number: one per processor)',
+    )
+    loop.add_argument(
+        '--deadline',
+        type=float,
+        metavar='MS',
+        help='of the controller (derived from what frames take here)',
+    )
+    loop.add_argument('--rounds', type=int, metavar='N', help='of every policy (3)')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -149,6 +184,13 @@ def _check_mode(args: argparse.Namespace) -> None:
         raise ValueError(f'--{given[0].replace("_", "-")} is for the running node: add --node')
     if args.node and args.depths is not None:
         raise ValueError('--depths is not for the running node: give one --depth')
+    closed_loop = args.contention is not None
+    for name in _NOT_WITH_CONTENTION if closed_loop else _CONTENTION_OPTIONS:
+        if name in given:
+            fix = f'leave --{name} out' if closed_loop else 'add --contention'
+            raise ValueError(
+                f'--{name} is {"not " if closed_loop else ""}for the closed loop: {fix}'
+            )
 
 
 def _report_node(bundle: Bundle, args: argparse.Namespace) -> int:
@@ -157,7 +199,8 @@ def _report_node(bundle: Bundle, args: argparse.Namespace) -> int:
 
     given = {name: getattr(args, name) for name in _NODE_OPTIONS}
     settings = NodeSettings(
-        threads=args.threads, **{name: value for name, value in given.items() if value is not None}
+        runtime=runtime_settings(args),
+        **{name: value for name, value in given.items() if value is not None},
     )
     return benchmark_node(bundle, settings, None if args.image is None else _image(args.image))
 
@@ -198,17 +241,19 @@ def random_bundle(name: str, size: tuple[int, int], folder: Path) -> Bundle:
 
 
 def _report(bundle: Bundle, args: argparse.Namespace) -> int:
-    from anydepth_core.runtime.onnx_runtime import OnnxRuntime
+    from anydepth_core.runtime.backends import open_runtime
+    from anydepth_core.runtime.level_graphs import LevelGraphs
     from anydepth_core.runtime.pipeline import Pipeline
 
     image = _image(args.image)
     points = _points(bundle, args.depths)
-    runtime = OnnxRuntime(bundle, threads=args.threads, max_sessions=len(points))
+    settings = runtime_settings(args, max_points=len(points))
+    runtime = open_runtime(bundle, settings)
     latencies = measure(Pipeline(bundle, runtime), points, image, args.runs)
-    costs = [multiply_adds(runtime, point) for point in points]
+    graphs = LevelGraphs(bundle)
+    costs = [multiply_adds(graphs, point) for point in points]
     print(
-        f'{bundle.model_name} ({bundle.variant}) on ONNX Runtime, '
-        f'{args.threads or "all"} thread(s), spinning off, '
+        f'{bundle.model_name} ({bundle.variant}) on {describe(settings)}, '
         f'{args.runs} interleaved runs, {image.shape[1]}x{image.shape[0]} picture\n'
         'milliseconds, p50 / p95'
     )
@@ -236,11 +281,11 @@ def measure(
         )
 
 
-def multiply_adds(runtime: OnnxRuntime, point: OperatingPoint) -> float:
+def multiply_adds(graphs: LevelGraphs, point: OperatingPoint) -> float:
     """Multiply-adds of one image at an operating point, counted in the graph that runs."""
     from anydepth_core.evaluation.complexity import multiply_adds as count
 
-    return float(count(runtime.specialised(point))['total'])
+    return float(count(graphs.graph(point))['total'])
 
 
 def format_table(

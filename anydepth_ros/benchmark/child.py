@@ -16,7 +16,7 @@ NAMESPACE = '/anydepth_benchmark'  # away from a camera and a detector of the sa
 
 def run_child(name: str, work: Callable[[rclpy.node.Node], None]) -> None:
     """Make a node, let it work and end it; shared memory would stay behind a killed process."""
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, leave)
     init([])
     node = rclpy.create_node(name, namespace=NAMESPACE)
     try:
@@ -26,5 +26,6 @@ def run_child(name: str, work: Callable[[rclpy.node.Node], None]) -> None:
         rclpy.try_shutdown()
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
+def leave(number: int, frame: FrameType | None) -> None:
+    """Answer a signal by leaving all blocks, so that what they hold is ended."""
     sys.exit(1)

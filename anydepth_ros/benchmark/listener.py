@@ -1,6 +1,8 @@
-"""Hears what the detector says about each image."""
+"""Hears what the detector says about each image, and what the controller decides."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
@@ -17,6 +19,23 @@ DEEP = QoSProfile(
 )
 
 
+@dataclass(frozen=True)
+class HeardDecision:
+    """One decision of the controller.
+
+    Attributes:
+        stamp: when it was told, in nanoseconds.
+        level: of the ladder.
+        mode: ``depth_mode`` of the detector as the controller knows it, '' if unknown.
+        reason: in words.
+    """
+
+    stamp: int
+    level: int
+    mode: str
+    reason: str
+
+
 class ListenerNode(Node):
     """The node ``listener``.
 
@@ -28,6 +47,7 @@ class ListenerNode(Node):
         error: what the detector said last about an image it could not process.
         idle_reports: diagnostics in a row that said that no depth is being built.
         failure: why the detector cannot work at all, from its diagnostics.
+        decisions: of a controller, if there is one.
     """
 
     def __init__(self) -> None:
@@ -40,9 +60,17 @@ class ListenerNode(Node):
         self.error = ''
         self.idle_reports = 0
         self.failure = ''
+        self.decisions: list[HeardDecision] = []
         self.create_subscription(Detection2DArray, 'detections', self._on_detections, DEEP)
         self.create_subscription(DiagnosticArray, 'stats', self._on_stats, DEEP)
         self.create_subscription(DiagnosticArray, 'diagnostics', self._on_diagnostics, DEEP)
+        self.create_subscription(DiagnosticArray, 'controller/decision', self._on_decision, DEEP)
+
+    def forget(self) -> None:
+        """Forget the images and decisions so far."""
+        self.detections.clear()
+        self.stats.clear()
+        self.decisions.clear()
 
     def _on_detections(self, message: Detection2DArray) -> None:
         self.heard += 1
@@ -63,3 +91,11 @@ class ListenerNode(Node):
             idle = values.get('State') == 'active' and values.get('Building') == NOTHING
             self.idle_reports = self.idle_reports + 1 if idle else 0
             self.failure = status.message if status.level == DiagnosticStatus.ERROR else ''
+
+    def _on_decision(self, message: DiagnosticArray) -> None:
+        values = stats_values(message)
+        self.decisions.append(
+            HeardDecision(
+                stamp_ns(message.header), int(values['Level']), values['Mode'], values['Reason']
+            )
+        )

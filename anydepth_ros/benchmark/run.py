@@ -8,15 +8,16 @@ import tempfile
 
 import numpy as np
 
+from anydepth_core.commands.runtime_options import describe
 from anydepth_core.export.bundle import Bundle
 from anydepth_core.files import write_atomically
-from anydepth_ros.benchmark.settings import NodeSettings
+from anydepth_ros.benchmark.settings import NodeSettings, processors
 from anydepth_ros.benchmark.table import format_table, to_json
 from anydepth_ros.benchmark.transport import keep_local, write_local_profile
 
 
 def benchmark_node(bundle: Bundle, settings: NodeSettings, image_bgr: np.ndarray | None) -> int:
-    """Measure the node at every size, print the table and write the JSON.
+    """Measure the node, or the closed loop under contention; print the figures, write the files.
 
     Args:
         bundle: what the node serves.
@@ -35,20 +36,36 @@ def benchmark_node(bundle: Bundle, settings: NodeSettings, image_bgr: np.ndarray
             write_local_profile(profile)
         keep_local(os.environ, profile)
         try:
-            from anydepth_ros.benchmark.session import measure, middleware
+            from anydepth_ros.benchmark.contention.run import measure_contention
+            from anydepth_ros.benchmark.session import middleware
         except ImportError as error:
             raise RuntimeError(f'--node needs ROS 2 ({error}): source its setup file') from None
         used = middleware(settings.profile)
-        model = f'{bundle.model_name} ({bundle.variant})'
-        print(_title(model, used, settings), flush=True)
-        runs = [
-            measure(str(bundle.path), settings, size, image_bgr, folder)
-            for size in settings.sizes()
-        ]
+        print(_title(f'{bundle.model_name} ({bundle.variant})', used, settings), flush=True)
+        if settings.contention is None:
+            _measure_sizes(bundle, settings, image_bgr, folder, used)
+        else:
+            measure_contention(bundle, settings, image_bgr, folder, used)
+    return 0
+
+
+def _measure_sizes(
+    bundle: Bundle,
+    settings: NodeSettings,
+    image_bgr: np.ndarray | None,
+    folder: Path,
+    middleware: str,
+) -> None:
+    """Measure the node at every size, print the table and write the JSON."""
+    from anydepth_ros.benchmark.session import measure
+
+    runs = [
+        measure(str(bundle.path), settings, size, image_bgr, folder) for size in settings.sizes()
+    ]
     print(format_table(runs))
     if settings.output is not None:
-        write_atomically(settings.output, to_json(settings, model, used, runs).encode())
-    return 0
+        model = f'{bundle.model_name} ({bundle.variant})'
+        write_atomically(settings.output, to_json(settings, model, middleware, runs).encode())
 
 
 def _title(model: str, used: str, settings: NodeSettings) -> str:
@@ -56,9 +73,13 @@ def _title(model: str, used: str, settings: NodeSettings) -> str:
     if settings.overload is not None:
         pace = f'{settings.overload:g} times its own rate'
     transport = 'shared-memory profile' if settings.profile else 'default transport'
+    depth, length = f'depth {settings.depth}', f'{settings.seconds:g} s'
+    if settings.contention is not None:
+        depth = f'with and without controller, {settings.hogs()} hog(s) on {processors()} CPU(s)'
+        length = f'{settings.rounds} rounds of {length} calm, {length} with hogs, {length} calm'
     return (
-        f'detector node as its own process: {model}, depth {settings.depth}, '
-        f'{settings.threads or "all"} thread(s)\n'
-        f'{settings.encoding} images at {pace} for {settings.seconds:g} s, '
+        f'detector node as its own process: {model}, {depth}, '
+        f'{describe(settings.runtime)}\n'
+        f'{settings.image_size} {settings.encoding} images at {pace} for {length}, '
         f'{settings.reliability}, {used}, {transport}'
     )

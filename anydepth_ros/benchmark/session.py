@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 import json
 from pathlib import Path
+import signal
 import subprocess
 import sys
 import time
@@ -13,12 +16,14 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.serialization import serialize_message
 
+from anydepth_core.commands.runtime_options import node_parameters
 from anydepth_ros.benchmark.camera import CameraProcess
-from anydepth_ros.benchmark.child import NAMESPACE
+from anydepth_ros.benchmark.child import leave, NAMESPACE
 from anydepth_ros.benchmark.figures import (
     counted,
     Load,
     RunFigures,
+    Sent,
     summarise,
     time_per_image_ms,
 )
@@ -40,6 +45,7 @@ TAKES = 45
 TAKE_HZ = 30.0
 LOW_THRESHOLD = 0.001  # any picture has detections with it, noise too
 POLL_S = 0.02
+REMAPPING = ('-r', f'__ns:={NAMESPACE}', '-r', '/diagnostics:=diagnostics')
 
 
 def middleware(profile: bool) -> str:
@@ -76,31 +82,49 @@ def measure(
     Raises:
         RuntimeError: if a process ends or the detector does not answer.
     """
+    with opened(settings, size, image_bgr, folder) as session:
+        take_ms = session.time_takes(settings.reliability)
+        session.start_detector(detector_parameters(bundle_path, settings))
+        busy_ms = session.warm_up()
+        rate_hz = settings.overload * 1e3 / busy_ms if settings.overload else settings.rate
+        return session.figures(size, rate_hz, settings.seconds, take_ms)
+
+
+@contextmanager
+def opened(
+    settings: NodeSettings, size: tuple[int, int], image_bgr: np.ndarray | None, folder: Path
+) -> Iterator[Session]:
+    """Give a session with a camera whose detector is still to be started; end all of it.
+
+    Args:
+        settings: encoding and reliability of the images.
+        size: (width, height) of the images.
+        image_bgr: picture to send, None for noise.
+        folder: for the file that holds the serialised image.
+    """
     frame = folder / f'{size[0]}x{size[1]}.cdr'
     frame.write_bytes(
         serialize_message(image_message(picture(size, image_bgr), settings.encoding))
     )
+    before = signal.signal(signal.SIGTERM, leave)
     init([])
     try:
         with NodeProcesses() as processes:
             session = Session(processes, CameraProcess(processes, frame, settings.reliability))
             try:
-                take_ms = session.time_takes(settings.reliability)
-                session.start_detector(detector_parameters(bundle_path, settings))
-                busy_ms = session.warm_up()
-                rate_hz = settings.overload * 1e3 / busy_ms if settings.overload else settings.rate
-                return session.figures(size, rate_hz, settings.seconds, take_ms)
+                yield session
             finally:
                 session.close()
     finally:
         rclpy.try_shutdown()
+        signal.signal(signal.SIGTERM, before)
 
 
 def detector_parameters(bundle_path: str, settings: NodeSettings) -> dict[str, object]:
     """Return the parameters the detector is started with."""
     parameters: dict[str, object] = {
         'model': bundle_path,
-        'threads': settings.threads,
+        **node_parameters(settings.runtime),
         'image_reliability': settings.reliability,
         'depth': settings.depth_parameter(),
     }
@@ -111,7 +135,11 @@ def detector_parameters(bundle_path: str, settings: NodeSettings) -> dict[str, o
 
 
 class Session:
-    """What lives during one run."""
+    """What lives during one run.
+
+    Attributes:
+        listener: what was heard so far.
+    """
 
     def __init__(self, processes: NodeProcesses, camera: CameraProcess) -> None:
         """Listen; the detector is started later.
@@ -123,14 +151,14 @@ class Session:
         self._processes = processes
         self._camera = camera
         self._detector: subprocess.Popen[bytes] | None = None
-        self._listener = ListenerNode()
+        self.listener = ListenerNode()
         self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self._listener)
+        self._executor.add_node(self.listener)
 
     def close(self) -> None:
         """Stop listening."""
         self._executor.shutdown()
-        self._listener.destroy_node()
+        self.listener.destroy_node()
 
     def time_takes(self, reliability: str) -> list[float]:
         """Time the middleware alone, while no detector is there to disturb it; milliseconds."""
@@ -141,10 +169,30 @@ class Session:
         times_ms: list[float] = json.loads(process.stdout.read() if process.stdout else '[]')
         return times_ms
 
+    def play(
+        self, rate_hz: float, seconds: float, also: Callable[[], object] | None = None
+    ) -> Sent:
+        """Send images for some time and hear what is said about them.
+
+        Args:
+            rate_hz: images per second.
+            seconds: how long.
+            also: called again and again meanwhile.
+
+        Raises:
+            RuntimeError: if camera or detector have ended.
+        """
+
+        def meanwhile() -> None:
+            self.spin()
+            if also is not None:
+                also()
+
+        return self._camera.play(rate_hz, seconds, meanwhile)
+
     def start_detector(self, parameters: dict[str, object]) -> None:
         """Start the detector's process."""
-        remapping = ['-r', f'__ns:={NAMESPACE}', '-r', '/diagnostics:=diagnostics']
-        self._detector = self._processes.start('detector_node', parameters, remapping)
+        self._detector = self._processes.start('detector_node', parameters, REMAPPING)
 
     def warm_up(self) -> float:
         """Send images slowly until the detector answers and has built all depths it wants.
@@ -157,17 +205,17 @@ class Session:
         """
         end = time.monotonic() + PATIENCE_S
         while (
-            len(self._listener.detections) < WARM_UP_ANSWERS
-            or self._listener.idle_reports < IDLE_REPORTS
+            len(self.listener.detections) < WARM_UP_ANSWERS
+            or self.listener.idle_reports < IDLE_REPORTS
         ):
-            if self._listener.failure:
-                raise RuntimeError(f'the detector {self._listener.failure}')
+            if self.listener.failure:
+                raise RuntimeError(f'the detector {self.listener.failure}')
             if time.monotonic() > end:
-                why = self._listener.error or 'its messages above say why'
+                why = self.listener.error or 'its messages above say why'
                 raise RuntimeError(f'the detector was not ready within {PATIENCE_S:.0f} s: {why}')
-            self._camera.play(WARM_UP_HZ, WARM_UP_S, self._spin)
-        self._settle()
-        busy_ms = time_per_image_ms(self._listener.stats.values())
+            self.play(WARM_UP_HZ, WARM_UP_S)
+        self.settle()
+        busy_ms = time_per_image_ms(self.listener.stats.values())
         if busy_ms is None:
             raise RuntimeError('the detector publishes no stats: its rate cannot be learnt')
         return busy_ms
@@ -181,22 +229,21 @@ class Session:
             RuntimeError: if the detector ends.
         """
         pid = self._detector.pid if self._detector else 0
-        before, cpu_s, began = self._listener.latest, cpu_seconds(pid), time.monotonic()
+        before, cpu_s, began = self.listener.latest, cpu_seconds(pid), time.monotonic()
         memory_mb: list[float] = []
 
-        def meanwhile() -> None:
-            self._spin()
+        def watch_memory() -> None:
             if not memory_mb and time.monotonic() > began + MEMORY_AFTER_S:
                 memory_mb.append(resident_mb(pid))
 
-        sent = self._camera.play(rate_hz, seconds, meanwhile)
-        self._settle()
+        sent = self.play(rate_hz, seconds, watch_memory)
+        self.settle()
         return summarise(
             size=size,
             sent=sent,
-            stats=self._listener.stats,
-            detections=self._listener.detections,
-            counts=counted(before, self._listener.latest),
+            stats=self.listener.stats,
+            detections=self.listener.detections,
+            counts=counted(before, self.listener.latest),
             take_ms=take_ms,
             load=Load(
                 memory_10s_mb=memory_mb[0] if memory_mb else None,
@@ -205,7 +252,7 @@ class Session:
             ),
         )
 
-    def _spin(self) -> None:
+    def spin(self) -> None:
         """Hear what has arrived.
 
         Raises:
@@ -217,11 +264,11 @@ class Session:
                 f'the detector has ended (exit status {self._detector.returncode}); see above'
             )
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Hear the answers that are still on their way."""
         heard, since = -1, time.monotonic()
-        silence_s = SETTLED_S + 2e-3 * float(self._listener.latest.get('total_ms', 0))
+        silence_s = SETTLED_S + 2e-3 * float(self.listener.latest.get('total_ms', 0))
         while time.monotonic() < since + silence_s:
-            self._spin()
-            if self._listener.heard != heard:
-                heard, since = self._listener.heard, time.monotonic()
+            self.spin()
+            if self.listener.heard != heard:
+                heard, since = self.listener.heard, time.monotonic()

@@ -231,7 +231,6 @@ def test_the_json_has_settings_and_all_figures() -> None:
         ({'overload': -1.0}, '--overload -1.0'),
         ({'seconds': float('nan')}, '--seconds nan'),
         ({'detections': 0}, '--detections 0'),
-        ({'threads': -1}, '--threads -1'),
         ({'reliability': 'perhaps'}, 'reliable, best_effort'),
         ({'encoding': 'rgb16'}, 'bgr8, rgb8'),
     ],

@@ -7,6 +7,7 @@ import cv2
 import pytest
 
 from anydepth_core.commands import benchmark
+from anydepth_core.runtime.level_graphs import LevelGraphs
 from tests.anydepth_core.support.toy_bundle import (
     LADDER,
     picture,
@@ -60,10 +61,8 @@ def test_every_level_is_a_row_with_p50_and_p95_of_each_step(start):
 
 
 def test_multiply_adds_are_counted_in_the_graph_that_runs(bundle):
-    from anydepth_core.runtime.onnx_runtime import OnnxRuntime
-
-    runtime = OnnxRuntime(bundle, threads=1)
-    small, base, full = (benchmark.multiply_adds(runtime, point) for point in LADDER)
+    graphs = LevelGraphs(bundle)
+    small, base, full = (benchmark.multiply_adds(graphs, point) for point in LADDER)
     # 9 anchors: three 3x3 essential convolutions, the head (3x3) and its first row (3), and three
     # refinements (3x3)
     assert base == 9 * (3 * 9 + 9 + 3) and full == base + 9 * 3 * 9
@@ -138,6 +137,11 @@ def test_an_unknown_model_is_refused_with_the_known_ones(start):
         (('--node', '--image-size', '64'), "--image-size '64' is not legal"),
         (('--node', '--encoding', 'rgb16'), "--encoding 'rgb16' is not legal"),
         (('--node', '--depth', 'deep'), 'deep'),
+        (('--contention',), '--contention is for the running node: add --node'),
+        (('--node', '--deadline', '30'), '--deadline is for the closed loop: add --contention'),
+        (('--node', '--rounds', '2'), '--rounds is for the closed loop: add --contention'),
+        (('--node', '--contention', '--depth', '1'), '--depth is not for the closed loop'),
+        (('--node', '--contention', '--overload', '2'), '--overload is not for the closed loop'),
     ],
 )
 def test_options_that_would_have_no_effect_or_are_wrong_are_refused(start, arguments, words):
@@ -158,9 +162,15 @@ def test_the_node_is_measured_with_the_options_that_were_given(start, bundle, mo
     monkeypatch.setattr(run, 'benchmark_node', record)
     assert start('--node', '--overload', '10', '--profile', '--threads', '2') == []
     settings = given['settings']
-    assert (settings.overload, settings.profile, settings.threads) == (10.0, True, 2)
+    assert (settings.overload, settings.profile, settings.runtime.threads) == (10.0, True, 2)
     assert (settings.rate, settings.image_size) == (30.0, '1280x720')
     assert given['path'] == bundle.path and given['image_bgr'] is None
+    assert settings.contention is None
+    assert start('--node', '--contention', '--deadline', '30', '--rounds', '2') == []
+    settings = given['settings']
+    assert (settings.contention, settings.deadline, settings.rounds) == (0, 30.0, 2)
+    assert start('--node', '--contention', '4') == []
+    assert (given['settings'].hogs(), given['settings'].deadline) == (4, None)
 
 
 def test_rate_and_overload_exclude_each_other(start):

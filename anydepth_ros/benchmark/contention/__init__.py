@@ -1,0 +1,1 @@
+"""Measure the closed loop of detector and controller while other processes take the processor."""
