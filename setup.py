@@ -48,7 +48,8 @@ setup(
     ],
     extras_require={
         'bag': ['rosbags>=0.11', 'tqdm'],
-        'demo': ['matplotlib'],
+        'demo': ['matplotlib', 'dacite'],
+        'tensorrt-rtx': ['tensorrt-rtx-cu13-libs>=1.7,<2', 'tensorrt-rtx-cu13-bindings>=1.7,<2'],
         'test': ['hypothesis', 'pytest', 'pytest-timeout'],
         'train': ['torch>=2.11', 'safetensors', 'dacite', 'scipy', 'faster-coco-eval', 'tqdm'],
     },

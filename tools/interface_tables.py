@@ -10,8 +10,9 @@ from rclpy.qos import QoSProfile
 
 from anydepth_core.files import write_atomically
 from anydepth_ros.controller_parameters import CONTROLLER_DECLARATIONS
+from anydepth_ros.declaration import Declaration
 from anydepth_ros.diagnostics import TASKS
-from anydepth_ros.parameters import camera_depth, Declaration, DECLARATIONS
+from anydepth_ros.parameters import camera_depth, DECLARATIONS
 from anydepth_ros.topics import STATS_KEYS, TOPICS
 
 PAGE = Path(__file__).resolve().parents[1] / 'docs' / 'ros.md'

@@ -171,6 +171,13 @@ def set_up(options: argparse.Namespace, ros: str | None) -> None:
         'packages from PyPI',
         lambda: setup.pip('install', *requirements(setup, options.purpose, ros)),
     )
+    if options.purpose == 'test':
+        builder = ('--only-binary', ':all:', '-r', str(TOOLS / 'requirements-tensorrt-rtx.txt'))
+        setup.optional_step(
+            "NVIDIA's engine builder (TensorRT-RTX)",
+            lambda: setup.pip('install', '--retries', '1', '--timeout', '30', *builder),
+            'the tests marked tensorrt_rtx are skipped',
+        )
     if ros is None:
         setup.step(
             'vision_msgs', lambda: setup.run([setup.python, str(TOOLS / 'build_vision_msgs.py')])
@@ -243,6 +250,13 @@ class Setup:
         print(f'  {title} ...', end=' ', flush=True)
         action()
         print(f'{time.monotonic() - started:.1f} s', flush=True)
+
+    def optional_step(self, title: str, action: Callable[[], object], otherwise: str) -> None:
+        """Do a step that the environment can do without; if it fails, say what follows."""
+        try:
+            self.step(title, action)
+        except SetupError:
+            print(f'    not installed (see {self.log}): {otherwise}', flush=True)
 
     def pip(self, *arguments: str) -> None:
         """Run pip of the environment."""

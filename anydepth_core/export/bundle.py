@@ -14,12 +14,14 @@ from pathlib import Path
 import shutil
 import sys
 import tempfile
-from typing import Any, TYPE_CHECKING
+from typing import Any
 
 import yaml
 
 from anydepth_core.data.preprocess import resize_of
 from anydepth_core.depth import DepthSpace, Ladder, OperatingPoint
+from anydepth_core.errors import sentence
+from anydepth_core.export.contract import check_master
 from anydepth_core.export.manifest import (
     check_ladder,
     check_size,
@@ -31,11 +33,9 @@ from anydepth_core.export.manifest import (
 )
 from anydepth_core.models.postprocess import suppression_of
 
-if TYPE_CHECKING:
-    import onnx
-
 MANIFEST = 'bundle.yaml'
 LABELS = 'labels.txt'
+_MOST_YAML = 1_000_000
 _DEFAULT = Path('config', 'models', 'default')
 
 
@@ -52,6 +52,7 @@ class Bundle:
         image_size: (height, width) of the network input for depths given as text.
         ladder: the operating points, cheapest first.
         master_path: the master ONNX.
+        files: SHA-256 (hexadecimal) of each verified file by name.
         metadata: free text about the origin of the weights.
         resize: how an image becomes a network input: ``letterbox`` or ``stretch``.
         suppression: what becomes of boxes that overlap: ``class_nms`` or ``none``.
@@ -65,9 +66,15 @@ class Bundle:
     image_size: tuple[int, int]
     ladder: Ladder
     master_path: Path
+    files: Mapping[str, str]
     metadata: Mapping[str, Any]
     resize: str
     suppression: str
+
+    @property
+    def master_sha256(self) -> str:
+        """SHA-256 (hexadecimal) of the master ONNX."""
+        return self.files[MASTER]
 
 
 def load_bundle(path_or_name: str | Path = 'default') -> Bundle:
@@ -94,7 +101,7 @@ def load_bundle(path_or_name: str | Path = 'default') -> Bundle:
         name: _verified(directory / name, digest) for name, digest in manifest.files.items()
     }
     class_names = _class_names(directory / manifest.classes_file, contents[manifest.classes_file])
-    _check_master(directory / MASTER, contents[MASTER], manifest, len(class_names))
+    check_master(directory / MASTER, contents[MASTER], manifest, len(class_names))
     return Bundle(
         path=directory,
         model_name=manifest.model_name,
@@ -104,6 +111,7 @@ def load_bundle(path_or_name: str | Path = 'default') -> Bundle:
         image_size=manifest.image_size,
         ladder=manifest.ladder,
         master_path=directory / MASTER,
+        files=manifest.files,
         metadata=manifest.metadata,
         resize=manifest.resize,
         suppression=manifest.suppression,
@@ -217,10 +225,13 @@ def _read_yaml(directory: Path) -> object:
     if not path.is_file():
         raise ValueError(f'the file is missing, so {directory} is no bundle')
     try:
-        return yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = ' '.join(str(error).split())
-        raise ValueError(f'not readable as YAML ({reason})') from None
+        with path.open('rb') as file:
+            content = file.read(_MOST_YAML + 1)
+        if len(content) > _MOST_YAML:
+            raise ValueError(f'larger than {_MOST_YAML} bytes')
+        return yaml.safe_load(content.decode('utf-8'))
+    except Exception as error:  # PyYAML raises almost anything, from KeyError to RecursionError
+        raise ValueError(f'not readable as YAML ({sentence(error)})') from None
 
 
 def _to_yaml(manifest: Manifest) -> str:
@@ -243,9 +254,16 @@ def _sha256(content: bytes) -> str:
 
 
 def _verified(path: Path, expected: str) -> bytes:
-    if not path.is_file():
-        raise ValueError(f'{path} is missing: download or export the bundle again')
-    content = path.read_bytes()
+    """Read a file; what it is a link to does not matter, because its content must match.
+
+    ``colcon build --symlink-install`` and download caches make bundles of links.
+    """
+    try:
+        if not path.is_file():
+            raise ValueError(f'{path} is missing: download or export the bundle again')
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f'{path} cannot be read ({error.strerror}): mend that') from None
     found = _sha256(content)
     if found != expected:
         raise ValueError(
@@ -268,66 +286,6 @@ def _class_names(path: Path, content: bytes) -> tuple[str, ...]:
             f'{path} line {names.index("") + 1} is empty: one class name a line is needed'
         )
     return names
-
-
-def _check_master(path: Path, content: bytes, manifest: Manifest, classes: int) -> None:
-    """Check that the master ONNX keeps the contract and belongs to this bundle."""
-    try:
-        from google.protobuf.message import DecodeError
-        import onnx
-    except ImportError:
-        raise RuntimeError("onnx is not installed: run 'pip install onnx'") from None
-
-    from anydepth_core.export.master import read_facts
-
-    try:
-        model = onnx.load_model_from_string(content)
-    except DecodeError:
-        raise ValueError(f'{path} is no ONNX model: export the bundle again') from None
-    inputs = {value.name: _shape(value) for value in model.graph.input}
-    outputs = {value.name: _shape(value) for value in model.graph.output}
-    decoder = manifest.space.decoder_layers is not None
-    wanted_inputs = {'images', 'depth_mask', *(['decoder_layers'] if decoder else [])}
-    for wanted, found in ((wanted_inputs, inputs), ({'boxes', 'scores'}, outputs)):
-        if set(found) != wanted:
-            raise ValueError(
-                f'{path} is no master ONNX: expected {", ".join(sorted(wanted))}, '
-                f'found {", ".join(sorted(found))}'
-            )
-    expected = {
-        'name': manifest.model_name,
-        'variant': manifest.variant,
-        'num_classes': classes,
-        'stages': list(manifest.space.stages),
-        'backbone_stages': manifest.space.backbone_stages,
-        'decoder_layers': manifest.space.decoder_layers,
-        'max_decoder_layers': manifest.space.max_decoder_layers,
-    }
-    try:
-        facts = {'max_decoder_layers': None, **read_facts(model)}
-    except ValueError as error:
-        raise ValueError(f'{path}: {error}') from None
-    for name, value in expected.items():
-        if name not in facts or facts[name] != value:
-            raise ValueError(
-                f'{path} does not belong to the bundle: '
-                f'expected {name} {value!r}, found {facts.get(name)!r}'
-            )
-    if inputs['depth_mask'] != [len(manifest.space.stages)]:
-        raise ValueError(
-            f'{path} has a depth_mask of shape {inputs["depth_mask"]}, '
-            f'expected [{len(manifest.space.stages)}]'
-        )
-    scores = outputs['scores']
-    if len(scores) != 3 or scores[1] != classes:
-        raise ValueError(
-            f'{path} does not fit the labels: '
-            f'expected scores of shape [batch, {classes}, anchors], found {scores}'
-        )
-
-
-def _shape(value: onnx.ValueInfoProto) -> list[int | str]:
-    return [dim.dim_value or dim.dim_param for dim in value.type.tensor_type.shape.dim]
 
 
 def _put_in_place(fresh: Path, directory: Path) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-import math
 from pathlib import PurePosixPath
 import re
+import reprlib
 from typing import Any
 
 from anydepth_core.data.preprocess import PAD_VALUE
@@ -16,6 +16,7 @@ from anydepth_core.models.postprocess import SUPPRESSIONS
 FORMAT = 1
 MASTER = 'master.onnx'
 STRIDE = 32
+MOST_PIXELS = 8192  # of a side; larger inputs are mistakes and would only end in lack of memory
 LETTERBOX, CLASS_NMS = 'letterbox', 'class_nms'  # what a bundle does unless it says otherwise
 PREPROCESSING: Mapping[str, Mapping[str, Any]] = {
     'letterbox': {
@@ -38,6 +39,7 @@ _FIELDS = (
     'format', 'model', 'classes', 'image_size', 'preprocessing', 'ladder', 'files', 'metadata',
 )  # fmt: skip
 _MODEL_FIELDS = ('name', 'variant', 'stages', 'backbone_stages', 'decoder_layers')
+_LARGEST = 1e300
 _POINT_FIELDS = ('depth', 'image_size', 'metrics')
 
 
@@ -136,13 +138,15 @@ def check_size(value: object, field: str = 'image_size') -> tuple[int, int]:
     """Return ``value`` as (height, width).
 
     Raises:
-        ValueError: unless it is two positive multiples of 32.
+        ValueError: unless it is two multiples of 32 from 32 to 8192.
     """
     sides = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else ()
     whole = all(isinstance(side, int) and not isinstance(side, bool) for side in sides)
-    if len(sides) != 2 or not whole or any(side < STRIDE or side % STRIDE for side in sides):
+    legal = range(STRIDE, MOST_PIXELS + 1, STRIDE)
+    if len(sides) != 2 or not whole or any(side not in legal for side in sides):
         raise ValueError(
-            f'{field} {value!r} is not legal: give [height, width], both multiples of {STRIDE}'
+            f'{field} {_shown(value)} is not legal: give [height, width], both multiples of '
+            f'{STRIDE} up to {MOST_PIXELS}'
         )
     return sides
 
@@ -184,7 +188,9 @@ def _may_follow(cheaper: OperatingPoint, dearer: OperatingPoint) -> bool:
 
 def _check_format(given: object) -> None:
     if isinstance(given, bool) or not isinstance(given, int) or given < 1:
-        raise ValueError(f"the field 'format' is {given!r}, a whole number from 1 on is needed")
+        raise ValueError(
+            f"the field 'format' is {_shown(given)}, a whole number from 1 on is needed"
+        )
     if given > FORMAT:
         raise ValueError(
             f"the field 'format' is {given}, this version reads formats up to {FORMAT}: "
@@ -197,7 +203,7 @@ def _resize(preprocessing: object) -> str:
         if preprocessing == known:
             return resize
     raise ValueError(
-        f"the field 'preprocessing' is {preprocessing!r}, "
+        f"the field 'preprocessing' is {_shown(preprocessing)}, "
         f'this version can only do {" or ".join(map(str, PREPROCESSING.values()))}'
     )
 
@@ -206,7 +212,7 @@ def _suppression(value: object) -> str:
     given = _mapping(value, 'postprocessing', ('suppression',))['suppression']
     if not isinstance(given, str) or given not in SUPPRESSIONS:
         raise ValueError(
-            f"the field 'postprocessing.suppression' is {given!r}, "
+            f"the field 'postprocessing.suppression' is {_shown(given)}, "
             f'this version can only do {" or ".join(SUPPRESSIONS)}'
         )
     return given
@@ -220,7 +226,7 @@ def _space(model: Mapping[str, Any]) -> DepthSpace:
         or not all(isinstance(name, str) for name in stages)
     ):
         raise ValueError(
-            f"the field 'model.stages' is {stages!r}, a list of stage names is needed"
+            f"the field 'model.stages' is {_shown(stages)}, a list of stage names is needed"
         )
     backbone = _whole(model['backbone_stages'], 'model.backbone_stages', 0, len(stages))
     layers = model['decoder_layers']
@@ -229,7 +235,7 @@ def _space(model: Mapping[str, Any]) -> DepthSpace:
     most = model.get('max_decoder_layers')
     if most is not None and layers is None:
         raise ValueError(
-            f"the field 'model.max_decoder_layers' is {most!r}, "
+            f"the field 'model.max_decoder_layers' is {_shown(most)}, "
             "but 'model.decoder_layers' says that there is no decoder"
         )
     if most is not None:
@@ -239,13 +245,15 @@ def _space(model: Mapping[str, Any]) -> DepthSpace:
 
 def _points(value: object, space: DepthSpace) -> list[OperatingPoint]:
     if not isinstance(value, list):
-        raise ValueError(f"the field 'ladder' is {value!r}, a list of operating points is needed")
+        raise ValueError(
+            f"the field 'ladder' is {_shown(value)}, a list of operating points is needed"
+        )
     points = []
     for level, entry in enumerate(value):
         fields = _mapping(entry, f'ladder[{level}]', _POINT_FIELDS)
         size = check_size(fields['image_size'], f'ladder[{level}].image_size')
         try:
-            depth = space.parse(fields['depth'])
+            depth = space.parse(_text(fields['depth'], f'ladder[{level}].depth'))
         except ValueError as error:
             raise ValueError(f"the field 'ladder[{level}].depth': {error}") from None
         points.append(
@@ -257,13 +265,10 @@ def _points(value: object, space: DepthSpace) -> list[OperatingPoint]:
 def _metrics(value: object, field: str) -> tuple[tuple[str, float], ...]:
     metrics = _mapping(value, field, None)
     for name, figure in metrics.items():
-        if (
-            isinstance(figure, bool)
-            or not isinstance(figure, (int, float))
-            or not math.isfinite(figure)
-        ):
+        number = isinstance(figure, (int, float)) and not isinstance(figure, bool)
+        if not number or not -_LARGEST < figure < _LARGEST:
             raise ValueError(
-                f'the field {f"{field}.{name}"!r} is {figure!r}, a finite number is needed'
+                f'the field {f"{field}.{name}"!r} is {_shown(figure)}, a finite number is needed'
             )
     return tuple((name, float(figure)) for name, figure in metrics.items())
 
@@ -273,11 +278,13 @@ def _files(value: object) -> dict[str, str]:
     for name, digest in files.items():
         if name in ('', '.', '..') or PurePosixPath(name).name != name or '\\' in name:
             raise ValueError(
-                f"the field 'files' lists {name!r}, a plain file name inside the bundle is needed"
+                f"the field 'files' lists {_shown(name)}, "
+                'a plain file name inside the bundle is needed'
             )
         if not isinstance(digest, str) or not re.fullmatch('[0-9a-f]{64}', digest):
             raise ValueError(
-                f'the field {f"files.{name}"!r} is {digest!r}, a SHA-256 of 64 digits is needed'
+                f'the field {f"files.{name}"!r} is {_shown(digest)}, '
+                'a SHA-256 of 64 digits is needed'
             )
     return dict(files)
 
@@ -288,7 +295,7 @@ def _mapping(
     """Check that ``value`` is a mapping with these names and no others, any names if None."""
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         raise ValueError(
-            f'the field {field!r} is {value!r}, a mapping of names to values is needed'
+            f'the field {field!r} is {_shown(value)}, a mapping of names to values is needed'
         )
     if names is not None:
         missing = [name for name in names if name not in value]
@@ -305,13 +312,21 @@ def _mapping(
 
 def _text(value: object, field: str) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f'the field {field!r} is {value!r}, a text is needed')
+        raise ValueError(f'the field {field!r} is {_shown(value)}, a text is needed')
     return value
 
 
 def _whole(value: object, field: str, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ValueError(
-            f'the field {field!r} is {value!r}, a whole number from {low} to {high} is needed'
+            f'the field {field!r} is {_shown(value)}, '
+            f'a whole number from {low} to {high} is needed'
         )
     return value
+
+
+def _shown(value: object) -> str:
+    """Return a value for a message: a few lines of YAML can stand for one with no end."""
+    short = reprlib.Repr()
+    short.maxlevel, short.maxdict, short.maxlist, short.maxstring = 2, 8, 12, 80
+    return short.repr(value)

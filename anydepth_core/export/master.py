@@ -4,7 +4,8 @@
   refinement; for detectors with a decoder ``decoder_layers`` int64 (), how many of its layers run
   (numbers below 1 count as 1, numbers above the layers there are as all of them);
 * outputs: ``boxes`` float32 (B, 4, A) centre x, centre y, width, height in network pixels and
-  ``scores`` (B, C, A);
+  ``scores`` float32 (B, C, A) in [0, 1], one sigmoid a class; A is the number of anchors or of
+  selected queries, no box is suppressed;
 * one ``If`` per module that a stage's depth bit rules; one per decoder layer behind the first,
   and a chain of them that applies the score head of the last layer that runs;
 * a weight is an initialiser of the graph, or of the one branch that uses it, under its name in the
@@ -12,6 +13,10 @@
   weights that only training needs are not in it;
 * weights with two or more axes may be stored in half precision; they are cast, all arithmetic is
   float32;
+* a graph specialised for a depth and a size has the input ``images`` (1, 3, H, W) and the same
+  outputs, every shape in it static. A ``TopK`` chooses queries only (TensorRT takes at most 3840).
+  The anchors of a dense head are not reduced by one: evaluation counts every anchor above a score
+  of 0.001, and the selection costs a CPU about what it saves behind it;
 * facts about the detector are JSON values in the model's metadata under ``anydepth.``.
 """
 
@@ -55,6 +60,12 @@ def read_facts(model: onnx.ModelProto) -> dict[str, Any]:
     return facts
 
 
+def write_precision(model: onnx.ModelProto, precision: str) -> None:
+    """State in the model's metadata in which precision a specialised graph computes."""
+    values = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, {**values, f'{_PREFIX}precision': json.dumps(precision)})
+
+
 def depth_space_of(master: onnx.ModelProto) -> DepthSpace:
     """Return the depths of the detector in a master ONNX.
 
@@ -89,15 +100,15 @@ def state_dict_from_master(master: onnx.ModelProto) -> dict[str, np.ndarray]:
     read_facts(master)
     return {
         tensor.name: numpy_helper.to_array(tensor).astype(np.float32)
-        for tensor in _initializers(master.graph)
+        for tensor in initializers(master.graph)
         if not tensor.name.startswith('/')
     }
 
 
-def _initializers(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+def initializers(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     """All initialisers of a graph and of the branches inside it."""
     yield from graph.initializer
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from _initializers(attribute.g)
+                yield from initializers(attribute.g)

@@ -24,6 +24,7 @@ from anydepth_core.export.master import (
     read_facts,
     write_facts,
 )
+from anydepth_core.export.opset import lower_opset
 
 SIZE_MULTIPLE = 32
 
@@ -33,6 +34,7 @@ def specialise(
     flags: Sequence[bool],
     size: tuple[int, int] | None = None,
     decoder_layers: int | None = None,
+    opset: int = OPSET,
 ) -> onnx.ModelProto:
     """Return the graph of one depth, with the outputs of the master at this depth.
 
@@ -43,10 +45,11 @@ def specialise(
             dynamic.
         decoder_layers: how many decoder layers run; None for as many as at full depth. Must be
             None for detectors without a decoder.
+        opset: operators of the graph: 18, or 17 for TensorRT 8.6.
 
     Raises:
-        ValueError: if the model is no master, the number of flags is wrong, or the size or the
-            number of decoder layers is not legal.
+        ValueError: if the model is no master, the number of flags is wrong, the size or the
+            number of decoder layers is not legal, or the graph has no form in the opset.
     """
     space = depth_space_of(master)
     if len(flags) != len(space.stages):
@@ -74,7 +77,7 @@ def specialise(
         {key: facts[key] for key in ('name', 'variant', 'num_classes')}
         | {'depth': space.format(depth), 'image_size': size},
     )
-    return model
+    return model if opset == OPSET else lower_opset(model, opset)
 
 
 def _model(master: onnx.ModelProto, graph: FlatGraph) -> onnx.ModelProto:

@@ -138,6 +138,7 @@ def _onnx_outputs(
 ) -> Iterator[tuple[str, Outputs]]:
     height, width = images.shape[2:]
     special = specialise(master, depth.stages, (height, width), depth.decoder_layers)
+    onnx.checker.check_model(special, full_check=True)
     names = [output.name for output in master.graph.output]
     for graph, runner, feeds in (
         ('master', session, {IMAGES: images, **depth_inputs(depth)}),

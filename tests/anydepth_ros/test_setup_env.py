@@ -151,6 +151,20 @@ def test_a_failing_step_shows_the_end_of_its_output(
     assert 'no such package' in (tmp_path / 'setup.log').read_text()
 
 
+def test_the_environment_does_without_what_is_optional(
+    setup_env: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    setup = setup_env.Setup(tmp_path)
+    done: list[str] = []
+    setup.optional_step('builder', lambda: done.append('here'), 'nothing is skipped')
+    setup.optional_step(
+        'builder', lambda: setup.run([sys.executable, '-c', 'exit(1)']), 'its tests are skipped'
+    )
+    printed = capsys.readouterr().out
+    assert done == ['here'] and 'nothing is skipped' not in printed
+    assert f'not installed (see {tmp_path / "setup.log"}): its tests are skipped' in printed
+
+
 def test_a_wrong_type_hash_stops_the_message_build(tmp_path: Path) -> None:
     builder = load('build_vision_msgs')
     workspace = builder.Workspace(tmp_path / 'build', tmp_path / 'prefix', tmp_path / 'module')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -140,6 +141,18 @@ def test_a_decoder_layer_and_its_score_head_sit_in_branches_of_their_own(
     assert not any(home for name, home in homes.items() if '.query_pos.' in name)
     assert not homes['decoder.input_proj.0.conv.weight']
     assert homes['decoder.input_proj.0.norm_base.running_mean'] == '/else_branch'
+
+
+@pytest.mark.parametrize('changes', [{}, {'variant': 'published'}, {'bottleneck': True}], ids=str)
+def test_only_refinements_norms_and_shortcuts_sit_in_the_branches_of_stages(
+    changes: dict[str, Any],
+) -> None:
+    homes = dict(initialisers(build_master(calm_rtdetr(**changes)).graph))
+    inside = [name for name, home in homes.items() if home and '.layers.' not in name]
+    assert len(inside) > 100
+    for name in inside:
+        assert any(part in name for part in ('refinement', 'norm', 'conv_skip')), name
+    assert not any('refinement' in name for name, home in homes.items() if not home)
 
 
 def test_what_the_detector_is_is_stated(rtdetr: Detector, rtdetr_master: onnx.ModelProto) -> None:

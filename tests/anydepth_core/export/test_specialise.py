@@ -16,6 +16,7 @@ import pytest
 from anydepth_core.depth import DepthSpace
 from anydepth_core.export.master import depth_space_of, state_dict_from_master
 from anydepth_core.export.specialise import specialise
+from tests.anydepth_core.support.static_shapes import assert_static
 
 FULL, BASE, MIXED = (True,) * 8, (False,) * 8, (True, False, False, True, True, False, True, False)
 
@@ -78,6 +79,13 @@ def test_nothing_of_the_mask_the_casts_and_the_norms_is_left(
         for value in (*model.graph.input, *model.graph.output)
     }
     assert shapes == {'images': [1, 3, 96, 64], 'boxes': [1, 4, 126], 'scores': [1, 5, 126]}
+
+
+@pytest.mark.parametrize('flags', [FULL, BASE, MIXED])
+def test_no_shape_depends_on_data(master: onnx.ModelProto, flags: Sequence[bool]) -> None:
+    model = specialise(master, flags, (96, 64))
+    assert_static(model)
+    assert not kinds(model)['TopK']
 
 
 def test_every_value_and_constant_is_used(master: onnx.ModelProto) -> None:

@@ -6,16 +6,18 @@ from collections import Counter
 
 import numpy as np
 import onnx
-from onnx import TensorProto
+from onnx import numpy_helper, TensorProto
 import onnxruntime
 import pytest
 
 from anydepth_core.evaluation.complexity import multiply_adds
 from anydepth_core.export.master import depth_inputs, depth_space_of
+from anydepth_core.export.onnx_export import build_master
 from anydepth_core.export.reference import query_errors
 from anydepth_core.export.specialise import specialise
 from anydepth_core.export.verify import check, verify
 from anydepth_core.models.detector import Detector
+from tests.anydepth_core.support.static_shapes import assert_static
 
 FULL, BASE = (True,) * 5, (False,) * 5
 SIZE = (96, 160)  # 315 tokens, 300 queries
@@ -57,6 +59,15 @@ def test_nothing_that_depends_on_depth_or_shape_alone_is_left(
         for value in (*model.graph.input, *model.graph.output)
     }
     assert shapes == {'images': [1, 3, *SIZE], 'boxes': [1, 4, 300], 'scores': [1, 5, 300]}
+
+
+@pytest.mark.parametrize('sampling', ['grid_sample', 'gather'])
+def test_no_shape_depends_on_data(rtdetr: Detector, sampling: str) -> None:
+    model = specialise(build_master(rtdetr, sampling=sampling), FULL, (256, 256))
+    assert_static(model)
+    (choice,) = [node for node in model.graph.node if node.op_type == 'TopK']
+    count = next(t for t in model.graph.initializer if t.name == choice.input[1])
+    assert numpy_helper.to_array(count).tolist() == [300]
 
 
 def test_every_layer_has_its_nodes_and_the_last_alone_its_score_head(
