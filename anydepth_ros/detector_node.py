@@ -17,13 +17,14 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
 
+from anydepth_core.errors import sentence
 from anydepth_core.runtime.pipeline import Pipeline
 from anydepth_ros.camera import Camera, Frame, Scene, Snapshot, TELLS_SEQUENCE
 from anydepth_ros.gate import ImageGroup
 from anydepth_ros.newest import NewestWorker
 from anydepth_ros.parameters import changed, declare, DetectorParameters
 from anydepth_ros.reporting import NodeView, Reporter
-from anydepth_ros.running import run_node, sentence
+from anydepth_ros.running import run_node
 from anydepth_ros.serving import name_of, open_pipeline, pin_thread, Serving
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -34,7 +35,7 @@ class DetectorNode(LifecycleNode):
     """The lifecycle node ``detector``.
 
     Configure loads the bundle and builds the wanted depth, activate subscribes; deactivate and
-    cleanup undo that. The other depths of the ladder are built in the background.
+    cleanup undo that. Other depths are built in the background.
     """
 
     def __init__(
@@ -134,9 +135,7 @@ class DetectorNode(LifecycleNode):
 
     def _make(self, now: DetectorParameters) -> None:
         cameras = now.cameras or ('',)
-        pipeline = self._open_pipeline(
-            now.model, now.backend, now.threads, now.spinning, now.cpu_affinity, len(cameras)
-        )
+        pipeline = self._open_pipeline(now.model, now.runtime(), now.cpu_affinity)
         try:
             self._snapshot = _snapshot(now, pipeline)
             wanted = list(dict.fromkeys(self._snapshot.points.values()))
@@ -188,7 +187,7 @@ class DetectorNode(LifecycleNode):
         """Check a change; from the next frame on it is in effect.
 
         A legal depth that is not built yet is built in the background while the nearest ready
-        one serves; the ladder, ``full`` and ``base`` stay ready.
+        one serves.
         """
         before, serving = self._parameters_now, self._serving
         try:
@@ -270,7 +269,7 @@ class DetectorNode(LifecycleNode):
     def _on_build(self, text: str, failed: bool) -> None:
         """Log a build; called from the building thread."""
         if failed:
-            self.get_logger().error(f'cannot build {text}; the nearest ready depth serves')
+            self.get_logger().error(f'{text}; the nearest ready depth serves')
         else:
             self.get_logger().info(text)
 

@@ -1,63 +1,24 @@
-"""The parameters of the detector: declared, described, checked and read in this one file."""
+"""The parameters of the detector: declared, described, checked and read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 import re
 from typing import Any
 
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from anydepth_core.models.postprocess import PostprocessSettings
+from anydepth_core.runtime.backends import BACKENDS, DEFAULTS, RuntimeSettings
+from anydepth_core.runtime.level_graphs import PRECISIONS
+from anydepth_core.runtime.providers import PROVIDERS
+from anydepth_ros.declaration import check_options, Declaration, declared_value, plain_value
 from anydepth_ros.qos import RELIABILITIES
-from anydepth_ros.serving import BACKENDS
 
 _CAMERA = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
-
-
-@dataclass(frozen=True)
-class Declaration:
-    """How one parameter is declared.
-
-    Attributes:
-        name: name of the parameter.
-        default: value unless given; its type is the type of the parameter.
-        description: what it does.
-        limits: lowest and highest legal number.
-        options: legal texts.
-        change: ``any time`` (from the next frame on), ``unconfigured`` (only in that lifecycle
-            state) or ``start``.
-        dynamic: whether the type may change; also for lists, because an empty one has no type.
-    """
-
-    name: str
-    default: bool | int | float | str | tuple[()]
-    description: str
-    limits: tuple[float, float] | None = None
-    options: tuple[str, ...] = ()
-    change: str = 'any time'
-    dynamic: bool = False
-
-    def descriptor(self) -> ParameterDescriptor:
-        """Return what ``ros2 param describe`` shows."""
-        constraints = f'one of {", ".join(self.options)}; ' if self.options else ''
-        result = ParameterDescriptor(
-            name=self.name,
-            description=self.description,
-            additional_constraints=f'{constraints}may change: {self.change}',
-            read_only=self.change == 'start',
-            dynamic_typing=self.dynamic,
-        )
-        if self.limits and isinstance(self.default, float):
-            low, high = self.limits
-            result.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
-        elif self.limits:
-            low, high = self.limits
-            result.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=1)]
-        return result
 
 
 DECLARATIONS = (
@@ -76,9 +37,45 @@ DECLARATIONS = (
     ),
     Declaration(
         'backend',
-        BACKENDS[0],
-        'what runs the network',
+        DEFAULTS.backend,
+        'what runs the network; tensorrt builds one engine per depth on first use',
         options=BACKENDS,
+        change='unconfigured',
+    ),
+    Declaration(
+        'provider',
+        DEFAULTS.provider,
+        'what onnxruntime runs on; one that does not start is an error',
+        options=PROVIDERS,
+        change='unconfigured',
+    ),
+    Declaration(
+        'precision',
+        DEFAULTS.precision,
+        'arithmetic of the network; fp16 is for GPUs',
+        options=PRECISIONS,
+        change='unconfigured',
+    ),
+    Declaration(
+        'device',
+        DEFAULTS.device,
+        'number of the GPU',
+        limits=(0, 63),
+        change='unconfigured',
+    ),
+    Declaration(
+        'engine_cache',
+        '',
+        "directory in which tensorrt keeps its engines, '' for ~/.cache/anydepth/engines",
+        change='unconfigured',
+    ),
+    Declaration(
+        'max_ready_depths',
+        DEFAULTS.max_points,
+        'depths that are kept ready at the same time, each with its own copy of the weights it '
+        'needs (tensorrt: at most 5): those the cameras run at, the cheapest, their neighbours on '
+        'the ladder, others',
+        limits=(2, 64),
         change='unconfigured',
     ),
     Declaration(
@@ -215,6 +212,11 @@ class DetectorParameters:
     autostart: bool
     model: str
     backend: str
+    provider: str
+    precision: str
+    device: int
+    engine_cache: str
+    max_ready_depths: int
     threads: int
     spinning: bool
     cpu_affinity: tuple[int, ...]
@@ -240,13 +242,7 @@ class DetectorParameters:
         Raises:
             ValueError: if a value is not legal; the message says what is.
         """
-        for declaration in DECLARATIONS:
-            value = getattr(self, declaration.name)
-            if declaration.options and value not in declaration.options:
-                raise ValueError(
-                    f'{declaration.name} {value!r} is not legal: use one of '
-                    f'{", ".join(declaration.options)}'
-                )
+        check_options(DECLARATIONS, {one.name: getattr(self, one.name) for one in DECLARATIONS})
         _check_depth('depth', self.depth)
         for camera, depth in self.camera_depths.items():
             _check_depth(f'{camera}.depth', depth)
@@ -260,6 +256,19 @@ class DetectorParameters:
         """Return what is wanted for a camera."""
         own = self.camera_depths.get(camera, '')
         return self.depth if own == '' else own
+
+    def runtime(self) -> RuntimeSettings:
+        """Return what the network runs on; each CPU of ``cpu_affinity`` gets a thread."""
+        return RuntimeSettings(
+            backend=self.backend,
+            provider=self.provider,
+            precision=self.precision,
+            device=self.device,
+            engine_cache=Path(self.engine_cache).expanduser() if self.engine_cache else None,
+            max_points=self.max_ready_depths,
+            threads=self.threads or len(self.cpu_affinity),
+            spinning=self.spinning,
+        )
 
     def settings(self, class_names: Sequence[str]) -> PostprocessSettings:
         """Return what counts as a detection of a model with these classes.
@@ -282,9 +291,9 @@ def declare(node: Node) -> DetectorParameters:
     Raises:
         ValueError: if one is not legal.
     """
-    values = {one.name: _declared(node, one) for one in DECLARATIONS}
+    values = {one.name: declared_value(node, one) for one in DECLARATIONS}
     cameras = _checked_cameras(values['cameras'])
-    depths = {camera: _declared(node, camera_depth(camera)) for camera in cameras}
+    depths = {camera: declared_value(node, camera_depth(camera)) for camera in cameras}
     return DetectorParameters(**values, camera_depths=depths)
 
 
@@ -302,7 +311,7 @@ def changed(
     for change in changes:
         camera = change.name.removesuffix('.depth')
         if change.name in known:
-            values[change.name] = _plain(known[change.name], change.value)
+            values[change.name] = plain_value(known[change.name], change.value)
         elif camera in depths and camera != change.name:
             depths[camera] = change.value
     for name, value in values.items():
@@ -320,23 +329,6 @@ def changed_names(before: DetectorParameters, after: DetectorParameters) -> set[
         for one in fields(DetectorParameters)
         if getattr(before, one.name) != getattr(after, one.name)
     }
-
-
-def _declared(node: Node, declaration: Declaration) -> Any:
-    default: Any = [] if declaration.default == () else declaration.default
-    parameter = node.declare_parameter(declaration.name, default, declaration.descriptor())
-    return _plain(declaration, parameter.value)
-
-
-def _plain(declaration: Declaration, value: Any) -> Any:
-    """Turn the value of a list parameter into a tuple; a single value counts as a list of one.
-
-    An empty text stands for nothing: some tools cannot write an empty list.
-    """
-    if declaration.default != ():
-        return value
-    entries = [value] if isinstance(value, (str, bool, int, float)) else list(value or ())
-    return tuple(entry for entry in entries if entry != '')
 
 
 def _check_depth(name: str, depth: object) -> None:

@@ -13,6 +13,7 @@ from typing import Any, TYPE_CHECKING
 import cv2
 import numpy as np
 
+from anydepth_core.commands.runtime_options import add_runtime_arguments, runtime_settings
 from anydepth_core.files import replacing, write_atomically
 
 if TYPE_CHECKING:
@@ -45,9 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--confidence', type=float, default=0.25, help='lowest score drawn (%(default)s)'
     )
-    parser.add_argument(
-        '--threads', type=int, default=0, help='inference threads, 0 for all cores (%(default)s)'
-    )
+    add_runtime_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     images = _images(source)
     _check_output(source, output)
     pipeline = load_pipeline(
-        args.bundle, args.threads, settings=PostprocessSettings(confidence=args.confidence)
+        args.bundle, runtime_settings(args), PostprocessSettings(confidence=args.confidence)
     )
     process = _processor(pipeline, args.depth)
     output.mkdir(parents=True, exist_ok=True)

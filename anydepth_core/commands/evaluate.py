@@ -11,6 +11,11 @@ from typing import Any, TYPE_CHECKING
 
 import numpy as np
 
+from anydepth_core.commands.runtime_options import (
+    add_runtime_arguments,
+    describe,
+    runtime_settings,
+)
 from anydepth_core.depth import DepthSpace, OperatingPoint
 from anydepth_core.files import replacing
 from anydepth_core.structures import Timing
@@ -39,9 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '(%(default)s)',
     )
     parser.add_argument('--limit', type=int, metavar='N', help='use the first N images only')
-    parser.add_argument(
-        '--threads', type=int, default=0, help='inference threads, 0 for all cores (%(default)s)'
-    )
+    add_runtime_arguments(parser)
     parser.add_argument(
         '--json', metavar='FILE', help='also write all twelve statistics and the latencies here'
     )
@@ -61,14 +64,15 @@ def run(args: argparse.Namespace) -> int:
     depths = split_depths(args.depths)
     dataset = CocoDataset(args.data, args.images, limit=args.limit)
     # all depths stay ready, because every image meets each of them
-    pipeline = load_pipeline(args.bundle, threads=args.threads, max_sessions=len(depths))
+    settings = runtime_settings(args, max_points=len(depths))
+    pipeline = load_pipeline(args.bundle, settings)
     try:
         rows = evaluate_depths(pipeline, dataset, depths)
     finally:
         pipeline.close()
     print(
         f'{pipeline.bundle.model_name} ({pipeline.bundle.variant}) on {len(dataset)} images of '
-        f'{dataset.json_path}\n'
+        f'{dataset.json_path}, {describe(settings)}\n'
         'latency: median milliseconds, depths interleaved; postprocess '
         f'{_POSTPROCESS[pipeline.bundle.suppression]}, several labels a box'
     )

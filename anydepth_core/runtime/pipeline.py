@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 import time
 
@@ -13,7 +12,7 @@ from anydepth_core.depth import DepthConfig, OperatingPoint
 from anydepth_core.export.bundle import Bundle, load_bundle
 from anydepth_core.export.manifest import check_size
 from anydepth_core.models.postprocess import DEFAULT, postprocess, PostprocessSettings
-from anydepth_core.runtime.onnx_runtime import CPU, OnnxRuntime
+from anydepth_core.runtime.backends import DEFAULTS, open_runtime, RuntimeSettings
 from anydepth_core.runtime.runtime import Runtime
 from anydepth_core.structures import Detections, Timing
 
@@ -104,26 +103,19 @@ class Pipeline:
 
 def load_pipeline(
     bundle: str | Path = 'default',
-    threads: int = 0,
-    spinning: bool = False,
-    max_sessions: int = 4,
-    providers: Sequence[str] = (CPU,),
+    runtime: RuntimeSettings = DEFAULTS,
     settings: PostprocessSettings = DEFAULT,
 ) -> Pipeline:
-    """Load a bundle and serve it with ONNX Runtime.
+    """Load a bundle and open it with a back end.
 
     Args:
         bundle: directory of the bundle, or ``default``.
-        threads: threads of one session, 0 for one per physical core.
-        spinning: let waiting threads spin: lower latency for more energy.
-        max_sessions: operating points kept ready at the same time.
-        providers: execution providers of ONNX Runtime, most wanted first.
+        runtime: back end, threads and how many operating points are kept ready.
         settings: what counts as a detection.
 
     Raises:
-        ValueError: if the bundle is wrong or a number is out of range.
-        RuntimeError: if ONNX Runtime or a provider is missing.
+        ValueError: if the bundle is wrong.
+        RuntimeError: if the back end or something it needs is missing.
     """
     loaded = load_bundle(bundle)
-    runtime = OnnxRuntime(loaded, threads, spinning, max_sessions, providers)
-    return Pipeline(loaded, runtime, settings)
+    return Pipeline(loaded, open_runtime(loaded, runtime), settings)

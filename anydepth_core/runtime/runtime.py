@@ -10,7 +10,17 @@ from anydepth_core.depth import OperatingPoint
 
 
 class Runtime(Protocol):
-    """Runs a detector at an operating point that is chosen anew for each frame."""
+    """Runs a detector at an operating point that is chosen anew for each frame.
+
+    A back end keeps up to ``capacity`` operating points ready; when one more is built, the point
+    that ``run`` and ``prepare`` used least recently goes. Any thread may call any method; a build
+    never holds up a point that is ready.
+    """
+
+    @property
+    def capacity(self) -> int:
+        """How many operating points can be ready at the same time, at least 1."""
+        ...
 
     def run(self, images: np.ndarray, point: OperatingPoint) -> tuple[np.ndarray, np.ndarray]:
         """Run the detector on one image.
@@ -30,7 +40,10 @@ class Runtime(Protocol):
         ...
 
     def prepare(self, point: OperatingPoint) -> None:
-        """Build what ``point`` needs ahead of its first frame; raises as ``run``."""
+        """Build what ``point`` needs ahead of its first frame; raises as ``run``.
+
+        A point that is ready counts as used, and nothing is built.
+        """
         ...
 
     def ready(self, point: OperatingPoint) -> bool:

@@ -17,6 +17,7 @@ from vision_msgs.msg import Detection2DArray
 
 from anydepth_core.depth import OperatingPoint
 from anydepth_core.export.bundle import load_bundle
+from anydepth_core.runtime.backends import RuntimeSettings
 from anydepth_core.runtime.onnx_runtime import OnnxRuntime
 from anydepth_core.runtime.pipeline import Pipeline
 from anydepth_ros.conversions import stamp_ns, stats_values
@@ -194,10 +195,13 @@ def make_detector(
     """Start a detector with gated inference; ``detector.runtime`` is its gate once configured."""
 
     def open_pipeline(model: str, *arguments: Any) -> Pipeline:
-        check_cpus(arguments[3])
+        check_cpus(arguments[1])
         bundle = load_bundle(model)
-        detector.runtime = GatedRuntime(bundle, threads=1, max_sessions=len(bundle.ladder) + 4)
+        settings = RuntimeSettings(threads=1, max_points=len(bundle.ladder) + 4)
+        detector.runtime = GatedRuntime(bundle, settings)
         detector.runtime.fail_build = getattr(detector, 'fail_build', '')
+        if getattr(detector, 'hold_builds', False):
+            detector.runtime.build_gate.clear()
         return Pipeline(bundle, detector.runtime)
 
     overrides = [Parameter(name, value=value) for name, value in parameters.items()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from functools import partial
 from pathlib import Path
 import threading
 
@@ -13,9 +14,11 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import LabelInfo
 
 from anydepth_core.export.bundle import Bundle
+from anydepth_ros import detector_node
 from anydepth_ros.camera import TELLS_SEQUENCE
 from anydepth_ros.images import bgr_to_image
 from anydepth_ros.qos import LATCHED
+from anydepth_ros.serving import Serving
 from anydepth_ros.topics import DIAGNOSTICS, OUTPUTS, STATS_KEYS
 from tests.anydepth_core.support.toy_bundle import CLASS_NAMES, picture, write_toy_bundle
 from tests.anydepth_ros.conftest import Graph, wait_until
@@ -202,11 +205,32 @@ def test_a_depth_that_cannot_be_built_is_told_and_the_nearest_serves_until_it_is
     assert probe.set(depth='01-1') == (True, '')
     wait_until(detector._serving.failed, 'the failure is noted')
     assert probe.depth_of(probe.send()) == FULL
-    assert 'cannot build 01-1@96x96: out of memory' in capfd.readouterr().err
+    assert '01-1@96x96 could not be built: out of memory' in capfd.readouterr().err
     detector.runtime.fail_build = ''
     assert probe.set(depth='01-1') == (True, '')
     wait_until_built(detector)
     assert probe.depth_of(probe.send()) == '01-1'
+
+
+def test_the_node_answers_everything_while_a_first_build_takes_long(
+    graph: Graph, toy_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detector_node, 'Serving', partial(Serving, patience_s=0.0))
+    detector = make_detector(graph, model=str(toy_bundle.path), autostart=False)
+    detector.hold_builds = True
+    assert detector.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    assert detector.trigger_activate() == TransitionCallbackReturn.SUCCESS
+    probe = Probe()
+    graph.add(probe)
+    probe.wait_for_detector()
+    wait_until_matched(detector)
+    stamp = probe.send()
+    wait_until(lambda: stamp in probe.errors, 'the image is answered in stats')
+    assert probe.errors[stamp] == 'no depth is ready yet: 11-1@96x96 is being built'
+    assert probe.set(confidence_threshold=0.3) == (True, '')
+    detector.runtime.build_gate.set()
+    wait_until_built(detector)
+    assert probe.depth_of(probe.send()) == FULL
 
 
 def test_a_start_depth_that_cannot_be_built_leaves_the_node_unconfigured(

@@ -143,6 +143,20 @@ def test_a_depth_that_cannot_be_built_is_a_warning() -> None:
     assert values(one)['Failed'] == '1010-1010: out of memory'
 
 
+def test_nothing_to_serve_from_is_an_error_and_a_first_build_a_warning() -> None:
+    nothing = replace(ENGINE, ready=())
+    failed = status('engine', replace(nothing, failed=(('1010-1010', 'out of memory'),)))
+    assert (failed.level, failed.message) == (
+        ERROR,
+        'depth 1010-1010 could not be built, no image is processed: out of memory',
+    )
+    building = status('engine', replace(nothing, building=('1010-1010',)))
+    assert (building.level, building.message) == (
+        WARN,
+        'building depth 1010-1010, no image is processed',
+    )
+
+
 def test_a_depth_that_is_being_built_is_said() -> None:
     one = status('engine', replace(ENGINE, building=('1010-1010',)))
     assert (one.level, one.message) == (
@@ -264,21 +278,12 @@ def test_the_top_in_auto_and_any_wanted_depth_in_manual_is_ok(
     assert (one.level, one.message) == (OK, f'{mode}: depth 1111-1111')
 
 
-@pytest.mark.parametrize(
-    ('engine', 'message'),
-    [
-        (replace(ENGINE, building=('1010-1010',)), 'is being built'),
-        (replace(ENGINE, failed=(('1010-1010', 'out of memory'),)), 'could not be built: out of'),
-        (ENGINE, 'is not ready'),
-    ],
-)
 @pytest.mark.parametrize('mode', ['manual', 'auto'])
-def test_another_depth_than_the_wanted_one_is_a_warning(
-    engine: EngineState, message: str, mode: str
-) -> None:
-    one = status('depth', engine, wanted_depth='1010-1010', depth_mode=mode)
+def test_another_depth_than_the_wanted_one_is_a_warning_with_the_reason(mode: str) -> None:
+    reason = '1010-1010 is being built'
+    one = status('depth', wanted_depth='1010-1010', depth_mode=mode, depth_reason=reason)
     assert one.level == WARN
-    assert one.message.startswith(f'depth 1111-1111 serves instead of 1010-1010, which {message}')
+    assert one.message == f'depth 1111-1111 serves instead of 1010-1010: {reason}'
 
 
 def test_the_depth_status_carries_who_chose_what() -> None:

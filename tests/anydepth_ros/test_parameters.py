@@ -10,6 +10,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 import yaml
 
+from anydepth_core.commands.runtime_options import node_parameters
+from anydepth_core.runtime.backends import RuntimeSettings
 from anydepth_ros.parameters import changed, DECLARATIONS, declare
 from tests.anydepth_core.support.toy_bundle import CLASS_NAMES
 from tests.anydepth_ros.conftest import Graph
@@ -41,6 +43,29 @@ def test_every_parameter_is_described_to_the_tools(graph: Graph) -> None:
         )
 
 
+def test_what_runs_the_network_is_chosen_by_parameters(graph: Graph) -> None:
+    asked = {'backend': 'tensorrt', 'precision': 'fp16', 'device': 1, 'max_ready_depths': 3}
+    values = declare(graph.add(node_with(**asked, engine_cache='~/engines', cpu_affinity=[0])))
+    assert values.runtime() == RuntimeSettings(
+        backend='tensorrt',
+        precision='fp16',
+        device=1,
+        max_points=3,
+        engine_cache=Path.home() / 'engines',
+        threads=1,
+    )
+
+
+def test_the_defaults_are_those_of_the_core(graph: Graph) -> None:
+    assert declare(graph.add(node_with())).runtime() == RuntimeSettings()
+
+
+def test_a_command_can_start_a_node_with_what_it_was_told(graph: Graph) -> None:
+    settings = RuntimeSettings(backend='tensorrt', provider='cuda', device=2, threads=3)
+    node = graph.add(node_with(**node_parameters(settings)))
+    assert declare(node).runtime() == settings
+
+
 @pytest.mark.parametrize('depth', ['base', 2, '1111-0011'])
 def test_a_depth_may_be_a_number_or_text(graph: Graph, depth: int | str) -> None:
     assert declare(graph.add(node_with(depth=depth))).depth == depth
@@ -54,6 +79,10 @@ def test_a_depth_may_be_a_number_or_text(graph: Graph, depth: int | str) -> None
         ({'image_reliability': 'best'}, ValueError),
         ({'image_transport': 'theora'}, ValueError),
         ({'backend': 'tensorflow'}, ValueError),
+        ({'provider': 'CUDAExecutionProvider'}, ValueError),
+        ({'precision': 'int8'}, ValueError),
+        ({'device': -1}, InvalidParameterValueException),
+        ({'max_ready_depths': 1}, InvalidParameterValueException),
         ({'depth_mode': 'automatic'}, ValueError),
         ({'class_id_format': 'number'}, ValueError),
         ({'cameras': ['front', 'front']}, ValueError),

@@ -5,45 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 import threading
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from anydepth_core.depth import OperatingPoint
+from anydepth_core.depth import Ladder, OperatingPoint
 from anydepth_core.export.bundle import Bundle
+from anydepth_core.runtime.backends import RuntimeSettings
 from anydepth_core.runtime.pipeline import Pipeline
 from anydepth_ros.serving import check_cpus, kept_points, open_pipeline, Serving
+from tests.anydepth_core.support.toy_bundle import LADDER, SPACE
 from tests.anydepth_ros.conftest import wait_until
+from tests.anydepth_ros.slow_runtime import SlowRuntime
 
-
-class SlowRuntime:
-    """A back end that builds only when it is let, and forgets nothing."""
-
-    def __init__(self) -> None:
-        self.built: list[OperatingPoint] = []
-        self.gate = threading.Semaphore(0)
-        self.refused: dict[OperatingPoint, str] = {}
-        self.closed = False
-
-    def run(self, images: np.ndarray, point: OperatingPoint) -> tuple[np.ndarray, np.ndarray]:
-        raise AssertionError('nothing is run here')
-
-    def prepare(self, point: OperatingPoint) -> None:
-        if point in self.built:
-            return
-        assert self.gate.acquire(timeout=20)
-        if point in self.refused:
-            raise RuntimeError(self.refused[point])
-        self.built.append(point)
-
-    def ready(self, point: OperatingPoint) -> bool:
-        return point in self.built
-
-    def close(self) -> None:
-        self.closed = True
-
-    def let(self, builds: int) -> None:
-        for _ in range(builds):
-            self.gate.release()
+POINTS = [Ladder(SPACE, LADDER).parse(depth, (96, 96)) for depth in reversed(list(SPACE.all()))]
 
 
 @pytest.fixture
@@ -53,9 +29,17 @@ def runtime() -> Iterator[SlowRuntime]:
     runtime.let(100)
 
 
-def serving_of(bundle: Bundle, runtime: SlowRuntime, depth: int | str = 'full') -> Serving:
+def serving_of(bundle: Bundle, runtime: SlowRuntime, *depths: int | str) -> Serving:
     pipeline = Pipeline(bundle, runtime)
-    return Serving(pipeline, [pipeline.resolve(depth)])
+    return Serving(pipeline, [pipeline.resolve(depth) for depth in depths or ('full',)])
+
+
+def wait_until_settled(serving: Serving) -> None:
+    def settled() -> bool:
+        with serving._changed:
+            return serving._missing() is None and serving.building() is None
+
+    wait_until(settled)
 
 
 def test_the_wanted_point_is_built_first_and_at_once(
@@ -126,21 +110,166 @@ def test_a_first_build_that_fails_is_raised(toy_bundle: Bundle, runtime: SlowRun
     runtime.refused[wanted] = 'no device'
     runtime.let(1)
     with pytest.raises(RuntimeError, match='no device'):
-        Serving(pipeline, [wanted])
+        Serving(pipeline, [wanted], on_event=lambda *event: pytest.fail('it is raised instead'))
 
 
-def test_a_bundle_is_served_with_room_for_every_camera(toy_bundle: Bundle) -> None:
-    pipeline = open_pipeline(str(toy_bundle.path), 'onnxruntime', 1, False, (), 3)
-    depths = ['01-0', '10-0', '11-0']
-    serving = Serving(pipeline, [pipeline.resolve(depth) for depth in depths])
-    wanted = {pipeline.resolve(depth) for depth in depths}
-    wait_until(lambda: wanted | set(kept_points(toy_bundle)) <= set(serving.ready()))
+def test_a_switch_to_a_ready_point_builds_nothing(
+    toy_bundle: Bundle, runtime: SlowRuntime
+) -> None:
+    runtime.let(len(kept_points(toy_bundle)))
+    serving = serving_of(toy_bundle, runtime)
+    wait_until_settled(serving)
+    built = list(runtime.built)
+    for depth in ('base', 0, 'full', 1, 2, 'base'):
+        wanted = serving.pipeline.resolve(depth)
+        serving.want([wanted])
+        assert serving.serve(wanted) == wanted
+    wait_until_settled(serving)
+    assert runtime.built == built
     serving.close()
 
 
-def test_an_unknown_back_end_is_refused_with_the_known_ones(toy_bundle: Bundle) -> None:
-    with pytest.raises(ValueError, match="backend 'abacus' is not legal: use one of onnxruntime"):
-        open_pipeline(str(toy_bundle.path), 'abacus', 1, False, (), 1)
+def test_no_frame_waits_while_points_come_and_go(toy_bundle: Bundle) -> None:
+    runtime = SlowRuntime(capacity=2)
+    runtime.let(2)
+    serving = serving_of(toy_bundle, runtime)
+    wanted, stop, ran = [serving.pipeline.resolve('full')], threading.Event(), []
+
+    def frames() -> None:
+        while not stop.is_set():
+            with serving.running(wanted[0]) as point:
+                runtime.run(np.zeros(0), point)  # fails if it is not ready
+            ran.append(point)
+
+    thread = threading.Thread(target=frames)
+    thread.start()
+    for point in (POINTS[2], POINTS[5], POINTS[2], POINTS[7], POINTS[0]):
+        wanted[0] = point
+        serving.want([point])
+        done = len(ran)
+        wait_until(lambda done=done: len(ran) > done + 10)  # while nothing can be built
+        runtime.let(2)
+        wait_until(lambda point=point: ran[-1] == point)
+        wait_until_settled(serving)
+    stop.set()
+    thread.join()
+    assert len(serving.ready()) == 2
+    runtime.let(10)
+    serving.close()
+
+
+def test_where_there_is_room_for_two_the_cheapest_stays_beside_the_wanted_one(
+    toy_bundle: Bundle,
+) -> None:
+    runtime = SlowRuntime(capacity=2)
+    runtime.let(100)
+    serving = serving_of(toy_bundle, runtime)
+    for point in (POINTS[3], POINTS[6], POINTS[3]):
+        serving.want([point])
+        wait_until_settled(serving)
+        assert set(serving.ready()) == {LADDER[0], point}
+    serving.close()
+
+
+def test_more_cameras_than_room_share_what_there_is_and_building_ends(toy_bundle: Bundle) -> None:
+    runtime = SlowRuntime(capacity=2)
+    runtime.let(100)
+    serving = serving_of(toy_bundle, runtime, '10-0', '01-1', '00-1', '11-1')
+    wait_until_settled(serving)
+    first, second, third, fourth = (POINTS[index] for index in (4, 3, 1, 7))
+    assert [serving.serve(point) for point in (first, second, third)] == [first, second, second]
+    assert serving.serve(fourth) in (first, second)
+    assert 'raise max_ready_depths (2 fit)' in serving.why_not(fourth)
+    built = list(runtime.built)
+    for point in (third, fourth, first, second) * 5:
+        runtime.run(np.zeros(0), serving.serve(point))
+    wait_until_settled(serving)
+    assert runtime.built == built
+    serving.close()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    capacity=st.integers(2, 5),
+    wishes=st.lists(st.lists(st.sampled_from(POINTS), min_size=1, max_size=4, unique=True)),
+    broken=st.sets(st.sampled_from(POINTS), max_size=2),
+)
+def test_whatever_is_wanted_it_is_soon_ready_within_the_room(
+    toy_bundle: Bundle,
+    capacity: int,
+    wishes: list[list[OperatingPoint]],
+    broken: set[OperatingPoint],
+) -> None:
+    runtime = SlowRuntime(capacity)
+    runtime.let(1000)
+    serving = serving_of(toy_bundle, runtime, 0)
+    runtime.refused = dict.fromkeys(broken, 'broken')
+    for wish in wishes:
+        serving.want(wish)
+        for point in wish:
+            with serving.running(point) as running:
+                runtime.run(np.zeros(0), running)
+        wait_until_settled(serving)
+        sound = [point for point in wish if point not in serving.failed()]
+        assert set(serving.failed()) <= broken and len(serving.ready()) <= capacity
+        assert [serving.serve(point) for point in sound[:capacity]] == sound[:capacity]
+    assert len(runtime.built) <= 1 + (len(wishes) + 1) * 2 * capacity
+    serving.close()
+
+
+def test_a_first_build_that_takes_long_goes_on_in_the_background(
+    toy_bundle: Bundle, runtime: SlowRuntime
+) -> None:
+    pipeline = Pipeline(toy_bundle, runtime)
+    wanted = pipeline.resolve('full')
+    serving = Serving(pipeline, [wanted], patience_s=0.0)
+    with pytest.raises(RuntimeError, match='no depth is ready yet: 11-1@96x96 is being built'):
+        serving.check_ready(serving.serve(wanted))
+    runtime.let(1)
+    wait_until(lambda: runtime.ready(wanted))
+    serving.check_ready(serving.serve(wanted))
+    runtime.let(10)
+    serving.close()
+
+
+def test_a_first_build_that_fails_late_is_told(toy_bundle: Bundle, runtime: SlowRuntime) -> None:
+    pipeline = Pipeline(toy_bundle, runtime)
+    wanted = pipeline.resolve('full')
+    runtime.refused[wanted] = 'no memory'
+    serving = Serving(pipeline, [wanted], patience_s=0.0)
+    runtime.let(1)
+    wait_until(serving.failed)
+    with pytest.raises(RuntimeError, match='11-1@96x96 could not be built: no memory'):
+        serving.check_ready(wanted)
+    runtime.let(10)
+    serving.close()
+
+
+def test_closing_during_a_build_drops_what_it_makes_and_says_nothing(
+    toy_bundle: Bundle, runtime: SlowRuntime
+) -> None:
+    pipeline, events = Pipeline(toy_bundle, runtime), []
+    runtime.let(1)
+    serving = Serving(
+        pipeline,
+        [pipeline.resolve('full')],
+        on_event=lambda text, failed: events.append(text),
+    )
+    wait_until(serving.building)
+    closing = threading.Thread(target=serving.close)
+    closing.start()
+    wait_until(lambda: runtime.closed)
+    runtime.let(10)
+    closing.join()
+    assert len(runtime.built) == 1 and events == [] and serving.failed() == {}
+
+
+def test_a_bundle_is_served_with_as_many_depths_as_there_is_room_for(toy_bundle: Bundle) -> None:
+    pipeline = open_pipeline(str(toy_bundle.path), RuntimeSettings(threads=1, max_points=2))
+    serving = Serving(pipeline, [pipeline.resolve('01-0')])
+    wait_until_settled(serving)
+    assert set(serving.ready()) == {LADDER[0], pipeline.resolve('01-0')}
+    serving.close()
 
 
 def test_only_cpus_of_this_process_are_taken() -> None:

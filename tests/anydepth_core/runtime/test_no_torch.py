@@ -13,12 +13,19 @@ MODULES = (
     'anydepth_core.evaluation.latency',
     'anydepth_core.evaluation.complexity',
     'anydepth_core.runtime.pipeline',
+    'anydepth_core.runtime.tensorrt.build_process',
+    'anydepth_core.runtime.tensorrt.runtime',
     'anydepth_core.control.assumed',
     'anydepth_core.control.controller',
+    'anydepth_core.control.recorded_bag',
+    'anydepth_core.control.zone_limits',
+    'anydepth_core.commands.sensors',
     'anydepth_core.sensing.sampler',
     'anydepth_core.runtime.visualise',
     'anydepth_core.commands.detect',
     'anydepth_core.commands.benchmark',
+    'anydepth_core.commands.build',
+    'anydepth_core.commands.bundle',
 )
 PROGRAM = """
 import importlib, sys
@@ -34,9 +41,11 @@ for name in sys.argv[1:]:
     importlib.import_module(name)
 import tempfile
 from tests.anydepth_core.support.toy_bundle import picture, write_toy_bundle
+from anydepth_core.runtime.backends import RuntimeSettings
 from anydepth_core.runtime.pipeline import load_pipeline
 with tempfile.TemporaryDirectory() as folder:
-    pipeline = load_pipeline(write_toy_bundle(Path(folder) / 'toy').path, threads=1)
+    bundle = write_toy_bundle(Path(folder) / 'toy')
+    pipeline = load_pipeline(bundle.path, RuntimeSettings(threads=1))
     assert len(pipeline(picture((0, 0, 0)), '01-1')[0]) == 1
 assert 'torch' not in sys.modules and 'rclpy' not in sys.modules
 print('served')

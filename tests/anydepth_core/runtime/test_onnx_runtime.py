@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 import itertools
 import threading
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 import numpy as np
 import onnxruntime
 import pytest
 
 from anydepth_core.data.preprocess import preprocess
 from anydepth_core.depth import DepthConfig, OperatingPoint
+from anydepth_core.runtime.backends import RuntimeSettings
 from anydepth_core.runtime.onnx_runtime import OnnxRuntime
 from tests.anydepth_core.support.toy_bundle import (
     DETR_SPACE,
@@ -20,6 +24,7 @@ from tests.anydepth_core.support.toy_bundle import (
     write_toy_detr_bundle,
 )
 
+ONE = RuntimeSettings(threads=1)
 IMAGES = preprocess(picture((1, 2, 0), (0, 0, 2)), (96, 96))[0]
 POINTS = [OperatingPoint(depth, (96, 96)) for depth in SPACE.all()]
 
@@ -31,7 +36,7 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture
 def runtime(bundle):
-    return OnnxRuntime(bundle, threads=1)
+    return OnnxRuntime(bundle, ONE)
 
 
 @pytest.fixture(scope='module')
@@ -51,7 +56,7 @@ def test_every_depth_gives_the_outputs_of_the_master(runtime, expected):
 
 
 def test_every_number_of_decoder_layers_gives_the_outputs_of_the_master(tmp_path):
-    runtime = OnnxRuntime(write_toy_detr_bundle(tmp_path / 'detr'), threads=1)
+    runtime = OnnxRuntime(write_toy_detr_bundle(tmp_path / 'detr'), ONE)
     session = onnxruntime.InferenceSession(toy_master(DETR_SPACE).SerializeToString())
     best = []
     for flags, layers in itertools.product(
@@ -109,7 +114,7 @@ def test_prepare_makes_a_point_ready_whatever_its_metrics(runtime):
 
 
 def test_the_least_recently_used_session_goes_first(bundle):
-    runtime = OnnxRuntime(bundle, threads=1, max_sessions=2)
+    runtime = OnnxRuntime(bundle, replace(ONE, max_points=2))
     first, second, third = POINTS[:3]
     runtime.prepare(first)
     runtime.prepare(second)
@@ -121,7 +126,7 @@ def test_the_least_recently_used_session_goes_first(bundle):
 
 
 def test_a_session_is_built_once(bundle, monkeypatch):
-    runtime = OnnxRuntime(bundle, threads=1)
+    runtime = OnnxRuntime(bundle, ONE)
     built = []
     build = runtime._build
     monkeypatch.setattr(runtime, '_build', lambda point: built.append(point) or build(point))
@@ -134,7 +139,7 @@ def test_a_session_is_built_once(bundle, monkeypatch):
 
 
 def test_threads_that_switch_depth_under_eviction_get_the_right_outputs(bundle, expected):
-    runtime = OnnxRuntime(bundle, threads=1, max_sessions=2)
+    runtime = OnnxRuntime(bundle, replace(ONE, max_points=2))
     wrong = []
 
     def switch(seed):
@@ -152,8 +157,77 @@ def test_threads_that_switch_depth_under_eviction_get_the_right_outputs(bundle, 
     assert wrong == [] and sum(runtime.ready(point) for point in POINTS) == 2
 
 
+@settings(max_examples=10, deadline=None)
+@given(
+    capacity=st.integers(1, 3),
+    orders=st.lists(st.lists(st.sampled_from(range(8)), max_size=6), min_size=2, max_size=3),
+)
+def test_whatever_threads_ask_for_the_room_is_never_exceeded(bundle, expected, capacity, orders):
+    runtime = OnnxRuntime(bundle, replace(ONE, max_points=capacity))
+    found = []
+
+    def ask(order):
+        for index in order:
+            scores = runtime.run(IMAGES, POINTS[index])[1]
+            right = np.allclose(scores, expected[index][1][0], atol=1e-5)
+            found.append((right, sum(map(runtime.ready, POINTS))))
+
+    with ThreadPoolExecutor(len(orders)) as threads:
+        list(threads.map(ask, orders))
+    assert all(right and ready <= capacity for right, ready in found)
+    asked = {index for order in orders for index in order}
+    assert sum(map(runtime.ready, POINTS)) == min(capacity, len(asked))
+
+
+def test_a_session_keeps_no_copy_of_the_model_it_was_built_from(bundle):
+    runtime = OnnxRuntime(bundle, ONE)
+    runtime.prepare(POINTS[0])
+    (session,) = runtime._sessions.values()
+    assert not any(isinstance(value, bytes) for value in vars(session).values())
+
+
+def test_a_switch_to_a_ready_point_builds_nothing(bundle, monkeypatch):
+    runtime = OnnxRuntime(bundle, ONE)
+    for point in POINTS[:3]:
+        runtime.prepare(point)
+    monkeypatch.setattr(runtime, '_build', lambda point: pytest.fail('it was ready'))
+    for point in POINTS[:3] * 3:
+        runtime.prepare(point)
+        runtime.run(IMAGES, point)
+
+
+def test_closing_during_a_build_keeps_nothing(bundle, monkeypatch):
+    runtime = OnnxRuntime(bundle, ONE)
+    building, release, build = threading.Event(), threading.Event(), runtime._build
+
+    def slow(point):
+        building.set()
+        assert release.wait(20)
+        return build(point)
+
+    monkeypatch.setattr(runtime, '_build', slow)
+    thread = threading.Thread(target=runtime.prepare, args=(POINTS[0],))
+    thread.start()
+    assert building.wait(20)
+    runtime.close()
+    release.set()
+    thread.join()
+    assert not runtime.ready(POINTS[0])
+    with pytest.raises(RuntimeError, match='closed'):
+        runtime.prepare(POINTS[0])
+
+
+def test_half_precision_comes_close_to_the_master(bundle, expected):
+    runtime = OnnxRuntime(bundle, replace(ONE, precision='fp16'))
+    for point, (boxes, scores) in zip(POINTS, expected):
+        found = runtime.run(IMAGES, point)
+        assert found[0].dtype == found[1].dtype == np.float32
+        np.testing.assert_allclose(found[0], boxes[0], atol=0.5)
+        np.testing.assert_allclose(found[1], scores[0], atol=0.01)
+
+
 def test_a_ready_point_runs_while_another_is_being_built(bundle, monkeypatch):
-    runtime = OnnxRuntime(bundle, threads=1)
+    runtime = OnnxRuntime(bundle, ONE)
     runtime.prepare(POINTS[0])
     building, release = threading.Event(), threading.Event()
     build = runtime._build
@@ -188,21 +262,8 @@ def test_a_closed_runtime_says_so(runtime):
         runtime.run(IMAGES, POINTS[0])
 
 
-def test_a_provider_that_is_not_available_is_refused_with_those_that_are(bundle):
-    with pytest.raises(RuntimeError, match='NoSuchProvider.*CPUExecutionProvider'):
-        OnnxRuntime(bundle, providers=('NoSuchProvider',))
-    with pytest.raises(ValueError, match='no execution provider'):
-        OnnxRuntime(bundle, providers=())
-
-
-@pytest.mark.parametrize('setting', [{'threads': -1}, {'max_sessions': 0}])
-def test_settings_out_of_range_are_refused_by_name(bundle, setting):
-    with pytest.raises(ValueError, match=next(iter(setting))):
-        OnnxRuntime(bundle, **setting)
-
-
 @pytest.mark.parametrize(('spinning', 'value'), [(False, '0'), (True, '1')])
 def test_threads_and_spinning_reach_the_session(bundle, spinning, value):
-    options = OnnxRuntime(bundle, threads=2, spinning=spinning)._options()
+    options = OnnxRuntime(bundle, RuntimeSettings(threads=2, spinning=spinning))._options()
     assert options.get_session_config_entry('session.intra_op.allow_spinning') == value
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (2, 1)

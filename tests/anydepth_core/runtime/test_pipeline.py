@@ -7,6 +7,7 @@ import pytest
 
 from anydepth_core.depth import DepthConfig, OperatingPoint
 from anydepth_core.models.postprocess import PostprocessSettings
+from anydepth_core.runtime.backends import RuntimeSettings
 from anydepth_core.runtime.pipeline import load_pipeline
 from tests.anydepth_core.support.toy_bundle import (
     DETR_LADDER,
@@ -22,13 +23,13 @@ from tests.anydepth_core.support.toy_bundle import (
 @pytest.fixture(scope='module')
 def pipeline(tmp_path_factory):
     bundle = write_toy_bundle(tmp_path_factory.mktemp('pipeline') / 'toy')
-    return load_pipeline(bundle.path, threads=1)
+    return load_pipeline(bundle.path, RuntimeSettings(threads=1))
 
 
 @pytest.fixture(scope='module')
 def detr(tmp_path_factory):
     bundle = write_toy_detr_bundle(tmp_path_factory.mktemp('pipeline') / 'detr')
-    return load_pipeline(bundle.path, threads=1)
+    return load_pipeline(bundle.path, RuntimeSettings(threads=1))
 
 
 def test_one_object_is_found_in_pixels_of_the_received_image(pipeline):
@@ -135,7 +136,7 @@ def test_settings_of_a_call_win_over_those_of_the_pipeline(pipeline):
 
 
 def test_prepare_makes_a_depth_ready(tmp_path):
-    pipeline = load_pipeline(write_toy_bundle(tmp_path / 'toy').path, threads=1)
+    pipeline = load_pipeline(write_toy_bundle(tmp_path / 'toy').path, RuntimeSettings(threads=1))
     point = pipeline.prepare('base')
     assert pipeline.runtime.ready(point) and not pipeline.runtime.ready(pipeline.resolve('full'))
     pipeline.close()

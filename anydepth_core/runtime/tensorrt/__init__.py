@@ -1,0 +1,1 @@
+"""The TensorRT back end: engines built on the device, one per operating point."""

@@ -1,0 +1,154 @@
+"""TensorRT back end: one engine per operating point, built on this device and kept on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+import logging
+import threading
+from typing import Any
+
+import numpy as np
+
+from anydepth_core.depth import DepthConfig, OperatingPoint
+from anydepth_core.export.bundle import Bundle
+from anydepth_core.export.manifest import check_size
+from anydepth_core.runtime.backends import DEFAULTS, RuntimeSettings
+from anydepth_core.runtime.providers import require_onnxruntime
+from anydepth_core.runtime.tensorrt.builder import Builder, COMMAND
+from anydepth_core.runtime.tensorrt.cuda import available_bytes, Cuda, CudaError
+from anydepth_core.runtime.tensorrt.engines import Engines
+from anydepth_core.runtime.tensorrt.library import check_version, import_tensorrt, make_log
+from anydepth_core.runtime.tensorrt.residents import Residents
+
+logger = logging.getLogger(__name__)
+
+MOST_POINTS = 5
+_SHARE = 0.5  # of the free memory that engines may take
+
+_Key = tuple[DepthConfig, tuple[int, int]]
+
+
+class TensorRtRuntime:
+    """Serves a bundle with TensorRT.
+
+    Building, loading and warming up an engine hold up no other point: a build is a process of its
+    own, the rest happens beside the stream that serves. Any thread may call any method.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        settings: RuntimeSettings = DEFAULTS,
+        trt: Any = None,
+        cudart: Any = None,
+        builder: Sequence[str] = COMMAND,
+    ) -> None:
+        """Open the device and the engine cache; engines come when they are first needed.
+
+        Args:
+            bundle: the verified bundle.
+            settings: precision, device, cache, workspace and how many engines are kept.
+            trt: the module ``tensorrt``, imported if None.
+            cudart: functions as those of ``libcudart``, loaded if None.
+            builder: command that builds an engine, see ``build_process.py``.
+
+        Raises:
+            RuntimeError: if TensorRT, CUDA or ONNX Runtime, which checks new engines, is missing,
+                or the cache cannot be trusted.
+        """
+        require_onnxruntime()
+        self.bundle = bundle
+        self._trt = import_tensorrt() if trt is None else trt
+        check_version(self._trt)
+        self._log = make_log(self._trt)
+        self._cuda = Cuda(cudart, settings.device)
+        self._builder = Builder(builder)
+        self._engines = Engines(bundle, settings, self._trt, self._cuda, self._builder)
+        self._residents = Residents(
+            self._cuda,
+            min(settings.max_points, MOST_POINTS),
+            int(_SHARE * available_bytes(self._cuda)),
+        )
+        self._unusable = ''
+        self._closed = False
+        self._loading = threading.Lock()
+
+    @property
+    def capacity(self) -> int:
+        """How many engines are kept; fewer once they turn out to be large."""
+        return self._residents.capacity
+
+    def run(self, images: np.ndarray, point: OperatingPoint) -> tuple[np.ndarray, np.ndarray]:
+        """Run the detector on one image; see :class:`~anydepth_core.runtime.runtime.Runtime`."""
+        wanted = (1, 3, *point.image_size)
+        if images.shape != wanted or images.dtype != np.float32:
+            raise ValueError(
+                f'images of shape {images.shape} and type {images.dtype} '
+                f'do not fit the operating point: give float32 of shape {wanted}'
+            )
+        while True:
+            with self._usable_device():
+                outputs = self._residents.run(_key(point), images)
+            if outputs is not None:
+                return outputs
+            self.prepare(point)
+
+    def prepare(self, point: OperatingPoint) -> None:
+        """Load or build the engine of ``point`` unless it is there."""
+        self._check_usable()
+        if self._residents.touch(_key(point)):
+            return
+        self.bundle.space.parse(point.depth)
+        check_size(list(point.image_size), 'input size')
+        with self._loading:
+            if self._residents.touch(_key(point)):
+                return
+            with self._usable_device():
+                self._load(point)
+
+    def ready(self, point: OperatingPoint) -> bool:
+        """Whether the engine of ``point`` is there."""
+        return not self._unusable and _key(point) in self._residents
+
+    def close(self) -> None:
+        """Release everything; a build in work is ended."""
+        if not self._closed:
+            self._closed = True
+            self._unusable = 'the runtime is closed: make a new one'
+            self._builder.cancel()
+            with self._loading:
+                self._residents.close()
+
+    def _load(self, point: OperatingPoint) -> None:
+        self._cuda.use()
+        engine = self._engines.load(self._log, point, self._residents.make_room)
+        try:
+            self._residents.add(_key(point), engine)
+        except RuntimeError:
+            engine.close()
+            raise
+
+    @contextmanager
+    def _usable_device(self) -> Iterator[None]:
+        """Refuse to work with a device that is lost or released, and notice when it gets lost."""
+        self._check_usable()
+        try:
+            yield
+        except CudaError as error:
+            if error.lost:
+                self._unusable = f'the GPU is lost to this process, start it again: {error}'
+                raise RuntimeError(self._unusable) from None
+            if error.out_of_memory:
+                raise RuntimeError(
+                    f'{error}: close other programs, or keep fewer operating points ready'
+                ) from None
+            raise
+
+    def _check_usable(self) -> None:
+        if self._unusable:
+            raise RuntimeError(self._unusable)
+
+
+def _key(point: OperatingPoint) -> _Key:
+    return point.depth, point.image_size

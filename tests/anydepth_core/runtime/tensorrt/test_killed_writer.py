@@ -1,0 +1,38 @@
+"""The few microseconds in which an engine is written, hit by SIGKILL many times."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import time
+
+from anydepth_core.runtime.tensorrt.cache import EngineCache
+from tests.anydepth_core.runtime.tensorrt.test_cache import KEY, PASSED
+
+
+def test_a_writer_killed_at_any_moment_leaves_an_engine_or_none(tmp_path):
+    cache = EngineCache(tmp_path / 'engines')
+    plan = os.urandom(1 << 20)
+    chance, outcomes = random.Random(0), set()
+    for _ in range(60):
+        for path in cache.directory.iterdir():
+            path.unlink()
+        child = os.fork()
+        if child == 0:
+            while True:
+                cache.store(KEY, plan, PASSED, {})
+        time.sleep(chance.uniform(0, 0.003))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        recorded = cache.record_path(KEY).exists()
+        record = cache.find(KEY)
+        assert recorded == (record is not None)
+        outcomes.add(recorded)
+        if record is not None:
+            kept = cache.plan(KEY, record)
+            assert hashlib.sha256(kept).digest() == hashlib.sha256(plan).digest()
+    with cache.building():
+        assert not list(cache.directory.glob('.*'))
+    assert outcomes == {True, False}
