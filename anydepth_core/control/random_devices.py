@@ -17,20 +17,26 @@ NEVER_C = 1000.0  # a throttling temperature that is not reached
 RESISTANCES_OHM = (0.0, 0.015, 0.03)
 
 
-def random_mission(seed: int) -> Scenario:
+def random_mission(seed: int, resistance_ohm: float | None = None) -> Scenario:
     """Return a mission whose reserve lies between what always base and always full leave.
 
     Ladder, rate, noise, idle power, battery, length and reserve follow from the seed.
+
+    Args:
+        seed: of everything.
+        resistance_ohm: inner resistance of the battery instead of a random one; with 0 its gauge
+            does not sag.
     """
     random = np.random.default_rng(seed)
     device = _device(random)
     seconds = float(random.uniform(600, 1800))
     charge, used = float(random.uniform(0.5, 1.0)), float(random.uniform(0.3, 0.9))
     full_wh = _power_w(device, -1) * seconds / 3600
+    drawn_ohm = float(random.choice(RESISTANCES_OHM))
     battery = Battery(
         capacity_wh=full_wh / (used * charge),
         charge=charge,
-        resistance_ohm=float(random.choice(RESISTANCES_OHM)),
+        resistance_ohm=drawn_ohm if resistance_ohm is None else resistance_ohm,
     )
     device = replace(device, battery=battery)
     top = len(device.profile.levels) - 1

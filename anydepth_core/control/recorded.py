@@ -54,7 +54,7 @@ def load_records(path: str | Path) -> tuple[Signals, ...]:
     try:
         text = path.read_text(encoding='utf-8-sig')
     except FileNotFoundError:
-        raise ValueError(f'{path} does not exist') from None
+        raise ValueError(f'{path} does not exist: check the path') from None
     except UnicodeDecodeError:
         raise ValueError(f'{path} is no text in UTF-8') from None
     try:
