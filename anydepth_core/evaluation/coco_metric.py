@@ -46,6 +46,18 @@ def coco_statistics(
         ValueError: if a detection names an image or category that the annotations do not list.
         RuntimeError: if faster-coco-eval is not installed.
     """
+    return statistics_of(accumulated(coco_dict, detections, image_ids))
+
+
+def accumulated(
+    coco_dict: dict[str, Any],
+    detections: Sequence[dict[str, Any]],
+    image_ids: Iterable[int] | None = None,
+) -> Any:
+    """Match detections and objects; return the tool's evaluation, not yet summarised.
+
+    Arguments and errors are those of :func:`coco_statistics`.
+    """
     coco_class, evaluation_class = require_faster_coco_eval()
     known = {image['id'] for image in coco_dict['images']}
     chosen = known if image_ids is None else set(image_ids)
@@ -57,6 +69,11 @@ def coco_statistics(
     evaluation = evaluation_class(truth, found, iouType='bbox', print_function=_silent)
     evaluation.evaluate()
     evaluation.accumulate()
+    return evaluation
+
+
+def statistics_of(evaluation: Any) -> dict[str, float]:
+    """Return :data:`STATISTICS` of what :func:`accumulated` returns."""
     evaluation.summarize()
     values = [float(value) for value in evaluation.stats[: len(STATISTICS)]]
     return {name: math.nan if value == -1 else value for name, value in zip(STATISTICS, values)}

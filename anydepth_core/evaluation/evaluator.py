@@ -35,6 +35,17 @@ def evaluate(
             or unknown labels.
         RuntimeError: if faster-coco-eval or tqdm is not installed.
     """
+    results = detect_all(predict, dataset, batch_size, progress)
+    return coco_statistics(dataset.coco_dict, results, dataset.image_ids)
+
+
+def detect_all(
+    predict: Predict, dataset: CocoDataset, batch_size: int = 16, progress: bool | None = None
+) -> list[dict[str, Any]]:
+    """Detect in every image of a data set and return COCO results.
+
+    Arguments and errors are those of :func:`evaluate`.
+    """
     require_faster_coco_eval()
     results: list[dict[str, Any]] = []
     for batch in batches(len(dataset), batch_size, progress):
@@ -43,7 +54,7 @@ def evaluate(
             raise ValueError(f'the detector returned {len(found)} results for {len(batch)} images')
         for index, detections in zip(batch, found):
             results += to_coco_results(detections, dataset.image_ids[index], dataset.category_ids)
-    return coco_statistics(dataset.coco_dict, results, dataset.image_ids)
+    return results
 
 
 def batches(count: int, batch_size: int, progress: bool | None) -> Iterator[range]:
