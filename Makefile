@@ -1,6 +1,7 @@
 # make run    set up .venv and run the demo: video source -> detector -> topics; results in out/
 # make test   set up .venv with the test packages and run linters and tests
 # make test-large   export and build the large models at full size (minutes, 8 GB of memory); not part of make test
+# make test-gpu   tests that need an NVIDIA GPU and a torch that can use it, TORCH=torch; skipped where there is none
 #
 # PYTHON=python3.11   the Python the environment is made with (3.10 to 3.12)
 # TORCH='torch==2.11.0 --index-url https://download.pytorch.org/whl/cpu'   pip arguments that install torch for the tests
@@ -22,7 +23,7 @@ ifndef ROS_DOMAIN_ID
 export ROS_DOMAIN_ID := $(shell echo $$(( $$$$ % 100 + 1 )))
 endif
 
-.PHONY: run test test-large lint env-run env-test clean
+.PHONY: run test test-gpu test-large lint env-run env-test clean
 
 run: env-run
 	@$(BIN)/python -m anydepth_ros.demo $(if $(MODEL),--bundle '$(MODEL)') $(ARGS)
@@ -40,6 +41,9 @@ test: env-test lint
 # Not named test_*: only this collects them.
 test-large: env-test
 	@$(PYTEST) tests/anydepth_core/export/large_models.py $(PYTEST_ARGS)
+
+test-gpu: env-test
+	@$(PYTEST) tests/gpu $(PYTEST_ARGS)
 
 lint: env-test
 	@$(BIN)/ruff check .

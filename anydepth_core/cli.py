@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from importlib import import_module
+import os
 import sys
 
+from anydepth_core.errors import sentence
 from anydepth_core.version import __version__
 
 COMMANDS = (
     'train',
     'evaluate',
+    'calibrate',
     'convert',
     'export',
     'bundle',
@@ -42,18 +45,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; errors that a user can mend are printed in one sentence.
 
     Returns:
-        0 if all went well, 2 after such an error, otherwise what the command says.
+        0 if all went well, 1 after such an error, 2 if the command line was wrong, 130 after
+        Ctrl-C, otherwise what the command says.
     """
-    args = build_parser().parse_args(arguments)
+    command = ''
     try:
-        return import_module(f'anydepth_core.commands.{args.command}').run(args)
-    except FileNotFoundError as error:
-        print(f'anydepth {args.command}: {error.filename} does not exist', file=sys.stderr)
-        return 2
+        args = build_parser().parse_args(arguments)
+        command = f' {args.command}'
+        status: int = import_module(f'anydepth_core.commands.{args.command}').run(args)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # the reader of the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except MemoryError:
+        print(f'anydepth{command}: not enough memory: close other programs', file=sys.stderr)
+        return 1
     except (ValueError, RuntimeError, OSError, ImportError) as error:
-        print(f'anydepth {args.command}: {error}', file=sys.stderr)
-        return 2
+        # An ImportError with a name is Python's; the others say themselves what to install.
+        missing = isinstance(error, ImportError) and error.name is not None
+        fix = ': install what is missing, docs/install.md lists it' if missing else ''
+        print(f'anydepth{command}: {sentence(error)}{fix}', file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
+        print(f'anydepth{command}: interrupted', file=sys.stderr)
         return 130
 
 

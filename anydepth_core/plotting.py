@@ -17,12 +17,15 @@ INK, GRID, FAINT = '#2b2b33', '#e3e3e8', '#8a8a94'
 SOFT, LIMIT = '#e08a1e', '#c0392b'
 
 
-def new_rows(width_in: float, heights_in: Sequence[float]) -> tuple[Any, list[Any]]:
-    """Make a figure of rows over one shared axis.
+def new_rows(
+    width_in: float, heights_in: Sequence[float], share_x: bool = True
+) -> tuple[Any, list[Any]]:
+    """Make a figure of rows, one above the other.
 
     Args:
         width_in: of the figure, in inches.
         heights_in: of each row, in inches; titles and labels are extra.
+        share_x: all rows have one horizontal axis.
 
     Returns:
         Figure and axes, the upper row first.
@@ -41,7 +44,7 @@ def new_rows(width_in: float, heights_in: Sequence[float]) -> tuple[Any, list[An
     figure = Figure(figsize=size, dpi=120, layout='constrained')
     FigureCanvasAgg(figure)
     axes = figure.subplots(
-        len(heights_in), 1, sharex=True, height_ratios=heights_in, squeeze=False
+        len(heights_in), 1, sharex=share_x, height_ratios=heights_in, squeeze=False
     )
     for axis in axes[:, 0]:
         _style(axis)

@@ -4,9 +4,10 @@
     .venv/bin/python tools/gpu_levels.py --device cpu --models anydepth_yolov12n --size 64
 
 One CUDA graph a level; all share the weights, the input and the scratch memory. Half precision:
-autocast, convolution and linear weights stored as such. The weights are random, which is no matter
-for the time. Unlike an engine, torch neither folds norms into convolutions nor fuses activations:
-the ratios between levels are what to look at. Needs torch and this repository only, no network.
+autocast, convolution and linear weights stored as such. The weights are random (results of deep
+models may even overflow), which does not change the time. Unlike an engine, torch neither folds
+norms into convolutions nor fuses activations: the ratios between levels are what to look at. Needs
+torch and this repository only, no network.
 
 Nobody has run this on a GPU yet: only the flow has been tried, with ``--device cpu``.
 """
@@ -118,10 +119,16 @@ def forward(
         return detector(images, depth).outputs
 
 
-def half_detector(name: str, device: str) -> Detector:
-    """Build a detector with random weights, those of convolutions and linear layers in half."""
+def random_detector(name: str) -> Detector:
+    """Build a detector with random weights."""
     torch.manual_seed(0)
-    detector: Detector = build_detector(name).eval().to(device)
+    detector: Detector = build_detector(name).eval()
+    return detector
+
+
+def to_half(detector: Detector, device: str) -> Detector:
+    """Move a detector, its weights of convolutions and linear layers in half precision."""
+    detector = detector.to(device)
     for weight in detector.parameters():
         if weight.dim() >= 2:
             weight.data = weight.data.half()
@@ -220,7 +227,7 @@ def slug(device: str) -> str:
 
 def measure_model(name: str, device: str, size: int, rounds: int) -> dict[str, Any]:
     """Measure one model; see :func:`summarise` for what comes back."""
-    detector = half_detector(name, device)
+    detector = to_half(random_detector(name), device)
     points = parse_ladder(detector.depth_space, None, (size, size))
     depths = [point.depth for point in points]
     kind = GraphLevels if device == 'cuda' else EagerLevels

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open, SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save
 import torch
 
 from anydepth_core.checkpoint.report import check_keys
-from anydepth_core.files import replacing
+from anydepth_core.files import write_atomically
 from anydepth_core.models.build import build_detector
 from anydepth_core.models.detector import Detector
 
@@ -48,8 +48,8 @@ def save_tensors(
 ) -> None:
     """Write tensors and JSON metadata to a safetensors file atomically."""
     packed = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    with replacing(path) as temporary:
-        save_file(packed, str(temporary), metadata={'anydepth': json.dumps(metadata)})
+    # As bytes: writing itself, safetensors hides the error of the operating system.
+    write_atomically(path, save(packed, metadata={'anydepth': json.dumps(metadata)}))
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
@@ -107,14 +107,17 @@ def read_tensors(
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f'checkpoint {path} does not exist')
+        raise ValueError(f'checkpoint {path} does not exist: check the path')
     try:
         with safe_open(str(path), framework='pt') as file:
             metadata = json.loads((file.metadata() or {}).get('anydepth', '{}'))
             keys = list(file.keys()) if tensors else []
             loaded = {key: file.get_tensor(key) for key in keys}
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
-        raise ValueError(f'{path} is no readable safetensors file: {error}') from None
+        raise ValueError(
+            f'{path} is no readable safetensors file ({error}): '
+            'give a checkpoint of anydepth train or anydepth convert'
+        ) from None
     if metadata.get('format') != expected_format:
         raise ValueError(
             f'{path} holds format {metadata.get("format")!r}, not {expected_format!r}; '

@@ -53,7 +53,7 @@ def read_source(path: str | Path) -> Source:
     if path.is_dir():
         path = path / 'model.safetensors'
     if not path.is_file():
-        raise ValueError(f'{path} does not exist')
+        raise ValueError(f'{path} does not exist: check the path')
     with path.open('rb') as file:
         start = file.read(4)
     if start == _ZIP:

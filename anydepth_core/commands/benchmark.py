@@ -7,7 +7,6 @@ loop of detector and controller.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
 from pathlib import Path
 import tempfile
 from typing import TYPE_CHECKING
@@ -15,53 +14,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anydepth_core.commands.export import parse_size
-from anydepth_core.commands.runtime_options import (
-    add_runtime_arguments,
-    describe,
-    runtime_settings,
-)
+from anydepth_core.commands.node_options import add_node_arguments, check_mode, node_options
+from anydepth_core.commands.runtime_options import add_runtime_arguments, runtime_settings
 from anydepth_core.depth import OperatingPoint
-from anydepth_core.structures import Timing
 
 if TYPE_CHECKING:
-    from anydepth_core.evaluation.latency import Latency
+    from anydepth_core.evaluation.benchmark import BenchmarkReport
     from anydepth_core.export.bundle import Bundle
-    from anydepth_core.runtime.level_graphs import LevelGraphs
-    from anydepth_core.runtime.pipeline import Pipeline
 
 HELP = 'time every ladder level of a bundle, step by step, or with --node the running node'
 
-_NODE_OPTIONS = (
-    'image_size',
-    'rate',
-    'overload',
-    'seconds',
-    'reliability',
-    'profile',
-    'encoding',
-    'depth',
-    'detections',
-    'output',
-    'contention',
-    'deadline',
-    'rounds',
-)
-"""Options that need ``--node``; their defaults stand in ``NodeSettings``."""
-
-_CONTENTION_OPTIONS = ('deadline', 'rounds')
-_NOT_WITH_CONTENTION = ('overload', 'depth')
-
-_HEADING = (
-    'level',
-    'depth',
-    'size',
-    'preprocess',
-    'inference',
-    'postprocess',
-    'total',
-    'multiply-adds',
-    'time/dearest',
-)
+_ENERGY_S = 10.0
+_LONGEST_S = 3600.0
+_MOST_POINTS = 64  # kept ready by a back end that has no bound of its own
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,86 +55,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='comma-separated depths or levels instead of the whole ladder, full and base',
     )
     parser.add_argument('--image', metavar='FILE', help='picture to use instead of noise')
+    parser.add_argument(
+        '--energy-seconds',
+        type=float,
+        metavar='N',
+        help='how long the energy of each depth is measured where the machine reads its own '
+        f'power, 0 for not at all ({_ENERGY_S:g})',
+    )
+    parser.add_argument(
+        '--output',
+        metavar='FILE.json',
+        help='write the figures there, too, and a picture of AP against latency beside it',
+    )
+    _add_peer_arguments(parser)
     add_runtime_arguments(parser, threads=1)
-    _add_node_arguments(parser)
+    add_node_arguments(parser)
 
 
-def _add_node_arguments(parser: argparse.ArgumentParser) -> None:
-    node = parser.add_argument_group(
-        'the running node',
-        'detector_node in a process of its own, with a camera that sends images to it; needs '
-        'ROS 2, and stays on this machine',
+def _add_peer_arguments(parser: argparse.ArgumentParser) -> None:
+    peers = parser.add_argument_group(
+        'other detectors',
+        'in the same rounds, inference only, through ONNX Runtime with the same threads',
     )
-    node.add_argument('--node', action='store_true', help='measure the node instead of the ladder')
-    node.add_argument(
-        '--image-size',
-        metavar='WxH',
-        help='width x height of the images, comma-separated for several runs (1280x720)',
+    peers.add_argument(
+        '--compare',
+        action='append',
+        default=[],
+        metavar='[NAME=]FILE.onnx[:AP]',
+        help='time this model, too; AP, from 0 to 1, puts it into the picture; may be repeated',
     )
-    pace = node.add_mutually_exclusive_group()
-    pace.add_argument('--rate', type=float, metavar='HZ', help='images per second (30)')
-    pace.add_argument(
-        '--overload',
-        type=float,
-        metavar='N',
-        help='send N times faster than the detector answered in the warm-up',
+    peers.add_argument(
+        '--compare-size',
+        metavar='SIZE',
+        help='input size where the file leaves it open, such as 640 (that of the bundle)',
     )
-    node.add_argument('--seconds', type=float, help='length of a run after the warm-up (20)')
-    node.add_argument('--reliability', help='of the images: reliable or best_effort (reliable)')
-    node.add_argument(
-        '--profile',
-        action='store_true',
-        default=None,
-        help='use the shared-memory profile config/fastdds_shm.xml in all processes',
-    )
-    node.add_argument('--encoding', help='of the images: bgr8, rgb8, bgra8, rgba8 or mono8 (bgr8)')
-    node.add_argument('--depth', help='depth or level of the detector (full)')
-    node.add_argument(
-        '--detections',
-        type=int,
-        metavar='N',
-        help='lower the threshold so that images have up to N detections',
-    )
-    node.add_argument('--output', metavar='FILE', help='write the figures there as JSON, too')
-    _add_contention_arguments(parser)
-
-
-def _add_contention_arguments(parser: argparse.ArgumentParser) -> None:
-    loop = parser.add_argument_group(
-        'the closed loop',
-        'with --node: detector and controller while busy processes (hogs) are started and '
-        'stopped, beside always full and always base; --seconds is the length of each phase, '
-        '--output also writes a picture and every frame (CSV) beside the JSON',
-    )
-    loop.add_argument(
-        '--contention',
-        type=int,
-        nargs='?',
-        const=0,
-        metavar='HOGS',
-        help='measure that, with so many hogs (0 or no number: one per processor)',
-    )
-    loop.add_argument(
-        '--deadline',
-        type=float,
-        metavar='MS',
-        help='of the controller (derived from what frames take here)',
-    )
-    loop.add_argument('--rounds', type=int, metavar='N', help='of every policy (3)')
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print the table and the ratio of full to base, or the figures of the node.
 
     Raises:
-        ValueError: if bundle, depths, image or numbers are not usable.
+        ValueError: if bundle, depths, image, peers or numbers are not usable.
         RuntimeError: if ONNX Runtime is missing, or ROS with ``--node``.
     """
     from anydepth_core.export.bundle import load_bundle
 
-    if args.runs < 1:
-        raise ValueError(f'--runs {args.runs} is not legal: give 1 or more')
-    _check_mode(args)
+    _check(args)
+    check_mode(args)
     report = _report_node if args.node else _report
     if args.model is None:
         return report(load_bundle(args.bundle), args)
@@ -177,31 +109,22 @@ def run(args: argparse.Namespace) -> int:
         return report(random_bundle(args.model, parse_size(args.size), Path(folder)), args)
 
 
-def _check_mode(args: argparse.Namespace) -> None:
-    """Refuse options that would have no effect."""
-    given = [name for name in _NODE_OPTIONS if getattr(args, name) is not None]
-    if given and not args.node:
-        raise ValueError(f'--{given[0].replace("_", "-")} is for the running node: add --node')
-    if args.node and args.depths is not None:
-        raise ValueError('--depths is not for the running node: give one --depth')
-    closed_loop = args.contention is not None
-    for name in _NOT_WITH_CONTENTION if closed_loop else _CONTENTION_OPTIONS:
-        if name in given:
-            fix = f'leave --{name} out' if closed_loop else 'add --contention'
-            raise ValueError(
-                f'--{name} is {"not " if closed_loop else ""}for the closed loop: {fix}'
-            )
+def _check(args: argparse.Namespace) -> None:
+    if args.runs < 1:
+        raise ValueError(f'--runs {args.runs} is not legal: give 1 or more')
+    if args.energy_seconds is not None and not 0 <= args.energy_seconds <= _LONGEST_S:
+        raise ValueError(
+            f'--energy-seconds {args.energy_seconds:g} is not legal: give 0 to {_LONGEST_S:g}'
+        )
+    if args.output is not None and not args.node and Path(args.output).suffix != '.json':
+        raise ValueError(f'--output {args.output} is not legal: give a name that ends in .json')
 
 
 def _report_node(bundle: Bundle, args: argparse.Namespace) -> int:
     from anydepth_ros.benchmark.run import benchmark_node
     from anydepth_ros.benchmark.settings import NodeSettings
 
-    given = {name: getattr(args, name) for name in _NODE_OPTIONS}
-    settings = NodeSettings(
-        runtime=runtime_settings(args),
-        **{name: value for name, value in given.items() if value is not None},
-    )
+    settings = NodeSettings(runtime=runtime_settings(args), **node_options(args))
     return benchmark_node(bundle, settings, None if args.image is None else _image(args.image))
 
 
@@ -241,119 +164,66 @@ def random_bundle(name: str, size: tuple[int, int], folder: Path) -> Bundle:
 
 
 def _report(bundle: Bundle, args: argparse.Namespace) -> int:
+    from anydepth_core.evaluation.benchmark_run import Plan, run_benchmark
+    from anydepth_core.evaluation.benchmark_table import format_report
+    from anydepth_core.evaluation.peer import parse_peers
     from anydepth_core.runtime.backends import open_runtime
-    from anydepth_core.runtime.level_graphs import LevelGraphs
-    from anydepth_core.runtime.pipeline import Pipeline
 
+    peers = parse_peers(args.compare)
+    size = bundle.image_size if args.compare_size is None else parse_size(args.compare_size)
     image = _image(args.image)
-    points = _points(bundle, args.depths)
-    settings = runtime_settings(args, max_points=len(points))
+    settings = runtime_settings(args, max_points=_MOST_POINTS)
     runtime = open_runtime(bundle, settings)
-    latencies = measure(Pipeline(bundle, runtime), points, image, args.runs)
-    graphs = LevelGraphs(bundle)
-    costs = [multiply_adds(graphs, point) for point in points]
-    print(
-        f'{bundle.model_name} ({bundle.variant}) on {describe(settings)}, '
-        f'{args.runs} interleaved runs, {image.shape[1]}x{image.shape[0]} picture\n'
-        'milliseconds, p50 / p95'
-    )
-    print(format_table(bundle, points, latencies, costs))
-    print(format_ratio(bundle, points, latencies, costs))
+    try:
+        plan = Plan(
+            points=_points(bundle, args.depths, runtime.capacity),
+            runs=args.runs,
+            image_bgr=image,
+            peers=peers,
+            peer_size=size,
+            energy_s=_ENERGY_S if args.energy_seconds is None else args.energy_seconds,
+        )
+        report = run_benchmark(bundle, runtime, settings, plan)
+    finally:
+        runtime.close()
+    print(format_report(report))
+    if args.output is not None:
+        _write(report, Path(args.output))
     return 0
 
 
-def measure(
-    pipeline: Pipeline, points: Sequence[OperatingPoint], image: np.ndarray, runs: int
-) -> list[Latency]:
-    """Time each operating point ``runs`` times, interleaved, after warm-up."""
-    from tqdm import tqdm
+def _write(report: BenchmarkReport, path: Path) -> None:
+    """Write the JSON, and the picture beside it where there is an AP to draw."""
+    from anydepth_core.evaluation.benchmark import write_report
+    from anydepth_core.evaluation.benchmark_picture import can_draw, draw
 
-    from anydepth_core.evaluation.latency import measure_interleaved
-
-    def candidate(point: OperatingPoint) -> Callable[[], Timing]:
-        return lambda: pipeline(image, point)[1]
-
-    for point in tqdm(points, desc='building', unit='depth', leave=False, disable=None):
-        pipeline.prepare(point)
-    with tqdm(total=runs, desc='measuring', unit='round', leave=False, disable=None) as bar:
-        return measure_interleaved(
-            [candidate(point) for point in points], runs, progress=bar.update
-        )
-
-
-def multiply_adds(graphs: LevelGraphs, point: OperatingPoint) -> float:
-    """Multiply-adds of one image at an operating point, counted in the graph that runs."""
-    from anydepth_core.evaluation.complexity import multiply_adds as count
-
-    return float(count(graphs.graph(point))['total'])
-
-
-def format_table(
-    bundle: Bundle,
-    points: Sequence[OperatingPoint],
-    latencies: Sequence[Latency],
-    costs: Sequence[float],
-) -> str:
-    """Return one aligned line per operating point, under a heading.
-
-    The last column is the inference time over that of the point with the most multiply-adds.
-    """
-    from anydepth_core.evaluation.latency import STEPS
-
-    dearest = latencies[int(np.argmax(costs))]
-    lines: list[tuple[str, ...]] = [_HEADING]
-    for point, latency, cost in zip(points, latencies, costs):
-        level = bundle.ladder.level_of(point)
-        steps = (
-            f'{latency.percentile(s, 50):.2f} / {latency.percentile(s, 95):.2f}' for s in STEPS
-        )
-        lines.append(
-            (
-                '-' if level is None else str(level),
-                bundle.space.format(point.depth),
-                f'{point.image_size[0]}x{point.image_size[1]}',
-                *steps,
-                f'{cost / 1e6:.1f} M',
-                f'{latency.ratio_to(dearest):.2f}',
-            )
-        )
-    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADING))]
-    return '\n'.join(
-        '  '.join(cell.rjust(width) for cell, width in zip(line, widths)) for line in lines
-    )
-
-
-def format_ratio(
-    bundle: Bundle,
-    points: Sequence[OperatingPoint],
-    latencies: Sequence[Latency],
-    costs: Sequence[float],
-) -> str:
-    """Return full to base as measured and as counted, and what the times are good for."""
-    note = 'The times are for ratios on this machine; another machine or load gives other times.'
-    keys = [(point.depth, point.image_size) for point in points]
+    write_report(report, path)
+    print(f'figures: {path}')
+    if not can_draw(report):
+        print('no picture: the bundle states no AP for what was measured')
+        return
     try:
-        full = keys.index((bundle.space.full, bundle.image_size))
-        base = keys.index((bundle.space.base, bundle.image_size))
-    except ValueError:
-        return f'full / base: not measured, --depths leaves one of them out.\n{note}'
-    measured = latencies[full].ratio_to(latencies[base])
-    return (
-        f'full / base at {bundle.image_size[0]}x{bundle.image_size[1]}: '
-        f'inference time {measured:.2f} (median of the rounds), '
-        f'multiply-adds {costs[full] / costs[base]:.2f}\n{note}'
-    )
+        draw(report, path.with_suffix('.png'))
+    except ImportError as error:
+        print(f'no picture: {error}')
+        return
+    print(f'picture: {path.with_suffix(".png")}')
 
 
-def _points(bundle: Bundle, depths: str | None) -> list[OperatingPoint]:
-    """Operating points to measure, each once: those asked for, or the ladder, base and full."""
+def _points(bundle: Bundle, depths: str | None, capacity: int) -> list[OperatingPoint]:
+    """Operating points to measure, each once: those asked for, or the ladder, base and full.
+
+    Base and full beside the ladder are left out where the back end has no room for them.
+    """
     from anydepth_core.commands.evaluate import split_depths
 
     if depths is not None:
         points = [bundle.ladder.parse(word, bundle.image_size) for word in split_depths(depths)]
     else:
         ends = [bundle.ladder.parse(word, bundle.image_size) for word in ('base', 'full')]
-        points = [*bundle.ladder.points, *ends]
+        beside = [point for point in ends if bundle.ladder.level_of(point) is None]
+        room = max(0, capacity - len(bundle.ladder))
+        points = [*bundle.ladder.points, *beside[:room]]
     unique = {(point.depth, point.image_size): point for point in reversed(points)}
     return [
         point for point in points if unique.pop((point.depth, point.image_size), None) is not None

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anydepth_core.commands.runtime_options import add_runtime_arguments, runtime_settings
 from anydepth_core.depth import OperatingPoint
 
 if TYPE_CHECKING:
+    from anydepth_core.evaluation.same_detections import Detect
     from anydepth_core.export.bundle import Bundle
+    from anydepth_core.runtime.backends import RuntimeSettings
     from anydepth_core.runtime.onnx_runtime import OnnxRuntime
 
 HELP = 'check a bundle (verify) or say what is in it (show); needs no torch'
@@ -33,6 +38,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='DIR',
         help="bundle directory, or 'default' (%(default)s)",
     )
+    parser.add_argument(
+        '--images',
+        type=Path,
+        metavar='PATH',
+        help='verify: folder of images, or video, on which the chosen back end must find what '
+        'ONNX Runtime finds on the CPU in fp32',
+    )
+    parser.add_argument(
+        '--count', type=int, default=100, metavar='N', help='images compared (%(default)s)'
+    )
+    parser.add_argument(
+        '--torch', action='store_true', help='compare with the torch detector, too'
+    )
+    add_runtime_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,6 +63,9 @@ def run(args: argparse.Namespace) -> int:
     """
     from anydepth_core.export.bundle import load_bundle
 
+    settings = runtime_settings(args)
+    if args.images is None and (args.torch or not _is_reference(settings)):
+        raise ValueError('a back end is compared on images: give --images with a folder or video')
     bundle = load_bundle(args.bundle)
     if args.action == 'show':
         print('\n'.join([*describe(bundle), *ladder_table(bundle), *file_list(bundle)]))
@@ -51,7 +73,120 @@ def run(args: argparse.Namespace) -> int:
     for level, text in enumerate(check_levels(bundle)):
         print(f'level {level}: {text} runs')
     print(f'{bundle.path} is sound')
+    if args.images is not None:
+        compare_back_ends(bundle, settings, args.images, args.count, args.torch)
     return 0
+
+
+def compare_back_ends(
+    bundle: Bundle, settings: RuntimeSettings, source: Path, count: int, torch: bool = False
+) -> None:
+    """Print, level by level, how far back ends are apart in what they find.
+
+    Args:
+        bundle: the verified bundle.
+        settings: the back end that is compared with ONNX Runtime on the CPU in fp32.
+        source: folder of images, or video.
+        count: how many images at most.
+        torch: whether the torch detector is compared, too.
+
+    Raises:
+        ValueError: if there is nothing to compare, no image, or nothing found in any.
+        RuntimeError: if a back end is missing, or one finds something else than another.
+    """
+    from anydepth_core.evaluation.same_detections import BOX_PX, compare_all, SCORE
+
+    images = _pictures(source, count)
+    different = matched = 0
+    with ExitStack() as opened:
+        candidates = _candidates(bundle, settings, torch, opened)
+        for point, one, other, comparison in compare_all(candidates, bundle.ladder.points, images):
+            different += not comparison.same
+            matched += comparison.matched
+            level = bundle.ladder.level_of(point)
+            verdict = 'same' if comparison.same else 'DIFFERENT'
+            print(f'level {level}, {one} and {other}: {comparison}: {verdict}', flush=True)
+    if different:
+        raise RuntimeError(
+            f'{different} of the comparisons differ by more than {BOX_PX} px or a score of '
+            f'{SCORE}: use fp32, another provider, or another version of the back end'
+        )
+    if not matched:
+        raise ValueError(
+            f'nothing was found in {source}, so nothing was compared: '
+            'give images of what the detector is for'
+        )
+    print(f'the same detections in {len(images)} images')
+
+
+def _pictures(source: Path, count: int) -> list[np.ndarray]:
+    from anydepth_core.data.pictures import read_pictures
+
+    if count < 1:
+        raise ValueError(f'--count {count} is not legal: give 1 or more')
+    if not source.exists():
+        raise ValueError(f'{source} does not exist: give a folder of images, or a video')
+    images = list(read_pictures(source, count))
+    if not images:
+        raise ValueError(f'{source} holds no image: give a folder of images, or a video')
+    return images
+
+
+def _candidates(
+    bundle: Bundle, settings: RuntimeSettings, torch: bool, opened: ExitStack
+) -> dict[str, Detect]:
+    """Return what is compared, by name; ``opened`` closes it."""
+    from anydepth_core.runtime.backends import open_runtime, RuntimeSettings
+    from anydepth_core.runtime.pipeline import Pipeline
+
+    chosen = [RuntimeSettings(threads=settings.threads)]
+    if not _is_reference(settings):
+        chosen.append(settings)
+    if len(chosen) + torch < 2:
+        raise ValueError(
+            'ONNX Runtime on the CPU in fp32 is what the others are compared with: '
+            'give another --backend, --provider or --precision, or --torch'
+        )
+
+    def detect_with(pipeline: Pipeline) -> Detect:
+        return lambda image, point: pipeline(image, point)[0]
+
+    candidates = {}
+    for each in chosen:
+        pipeline = Pipeline(bundle, open_runtime(bundle, each))
+        opened.callback(pipeline.close)
+        candidates[_name(each)] = detect_with(pipeline)
+    return {**candidates, 'torch': torch_detect(bundle)} if torch else candidates
+
+
+def torch_detect(bundle: Bundle) -> Detect:
+    """Return what runs the torch detector of a bundle on an image.
+
+    Raises:
+        RuntimeError: if torch is missing.
+    """
+    try:
+        from anydepth_core.evaluation.torch_predict import detector_of_bundle, torch_predict
+    except ImportError as error:
+        raise RuntimeError(
+            f'--torch needs torch and friends ({error}): see "Training" in the README'
+        ) from None
+    from anydepth_core.models.postprocess import DEFAULT
+
+    detector = detector_of_bundle(bundle)
+    return lambda image, point: torch_predict(detector, point.depth, point.image_size, DEFAULT)(
+        [image]
+    )[0]
+
+
+def _is_reference(settings: RuntimeSettings) -> bool:
+    return _name(settings) == 'onnxruntime (cpu, fp32)'
+
+
+def _name(settings: RuntimeSettings) -> str:
+    """Return what runs the network, without what has no influence on its results."""
+    provider = f'{settings.provider}, ' if settings.backend == 'onnxruntime' else ''
+    return f'{settings.backend} ({provider}{settings.precision})'
 
 
 def describe(bundle: Bundle) -> list[str]:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from anydepth_core.commands.runtime_options import add_runtime_arguments, runtime_settings
+from anydepth_core.data.pictures import SUFFIXES
 from anydepth_core.files import replacing, write_atomically
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 HELP = 'detect objects in an image, a video or a folder of images and draw them'
 
-IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 _RESULTS = 'detections.json'
 
 _Process = Callable[[np.ndarray], tuple[np.ndarray, dict[str, Any]]]
@@ -69,7 +69,6 @@ def run(args: argparse.Namespace) -> int:
         args.bundle, runtime_settings(args), PostprocessSettings(confidence=args.confidence)
     )
     process = _processor(pipeline, args.depth)
-    output.mkdir(parents=True, exist_ok=True)
     unreadable: list[str] = []
     if images is None:
         rows = detect_video(source, output / f'{source.stem}.mp4', process)
@@ -159,15 +158,15 @@ def read_image(path: Path) -> np.ndarray | None:
 def _images(source: Path) -> list[Path] | None:
     """Image files of the source in name order; None for a file that is no image by its name."""
     if source.is_dir():
-        paths = sorted(path for path in source.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        paths = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)
         if not paths:
             raise ValueError(
-                f'{source} holds no image: files ending in {", ".join(IMAGE_SUFFIXES)} are used'
+                f'{source} holds no image: files ending in {", ".join(SUFFIXES)} are used'
             )
         return paths
     if not source.is_file():
         raise ValueError(f'{source} does not exist: give an image, a video, or a folder of images')
-    return [source] if source.suffix.lower() in IMAGE_SUFFIXES else None
+    return [source] if source.suffix.lower() in SUFFIXES else None
 
 
 def _check_output(source: Path, output: Path) -> None:
@@ -261,9 +260,23 @@ def _video_writer(target: Path, rate: float, size: tuple[int, ...]) -> Iterator[
     with replacing(target) as temporary:
         code = cv2.VideoWriter.fourcc(*'mp4v')
         writer = cv2.VideoWriter(str(temporary), code, rate, (size[1], size[0]))
+        level = cv2.utils.logging.getLogLevel()
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
         try:
             if not writer.isOpened():
                 raise RuntimeError(f'{target} cannot be written: this OpenCV has no mp4 encoder')
             yield writer
         finally:
             writer.release()
+            cv2.utils.logging.setLogLevel(level)
+        _check_written(temporary, target)
+
+
+def _check_written(video: Path, target: Path) -> None:
+    """Refuse a video that OpenCV could not finish; it says nothing when the disk is full."""
+    with _video(video) as capture:
+        if not capture.isOpened():
+            raise RuntimeError(
+                f'{target} cannot be written as a whole: is the disk full? free some space, '
+                'or give another place'
+            )

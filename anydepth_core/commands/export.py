@@ -97,7 +97,8 @@ def export_bundle(
     Args:
         detector: detector in evaluation mode; its weights become those of the bundle.
         metadata: facts of the checkpoint: ``class_names``, and what else the bundle shall state.
-        points: levels of the ladder, in any order.
+        points: levels of the ladder, in any order; those that state ``AP`` and
+            ``multiply_adds`` keep their figures.
         size: (height, width) of the network input for depths given as text.
         output: directory of the bundle.
         dataset: measure the AP of every level on it.
@@ -203,7 +204,12 @@ def _with_metrics(
     detector: Detector,
     dataset: CocoDataset | None,
 ) -> OperatingPoint:
-    """Return the point with its multiply-adds and its AP: measured, or as the checkpoint says."""
+    """Return the point with its multiply-adds and its AP: measured, or as the checkpoint says.
+
+    A point that states its AP keeps its figures.
+    """
+    if 'AP' in dict(point.metrics):
+        return point
     from anydepth_core.evaluation.complexity import multiply_adds
     from anydepth_core.evaluation.evaluator import evaluate
     from anydepth_core.evaluation.torch_predict import torch_predict

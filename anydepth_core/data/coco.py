@@ -280,7 +280,7 @@ def _check_unique(ids: list[int], name: str, path: Path) -> None:
 def _check_files(file_names: Sequence[str], image_dir: Path) -> None:
     """Look for the image files with one directory listing per folder."""
     if not image_dir.is_dir():
-        raise ValueError(f'image folder {image_dir} does not exist')
+        raise ValueError(f'image folder {image_dir} does not exist: check the path')
     listings: dict[str, set[str]] = {}
     missing = []
     for name in file_names:

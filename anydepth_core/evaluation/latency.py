@@ -26,6 +26,10 @@ class Latency:
         """Return a percentile of a step (a name in ``STEPS``) over the rounds, in milliseconds."""
         return float(np.percentile(self.values(step), percent))
 
+    def jitter(self, step: str) -> float:
+        """Return p95 - p50 of a step: how much later than usual a late frame is."""
+        return self.percentile(step, 95) - self.percentile(step, 50)
+
     def values(self, step: str) -> np.ndarray:
         """Return the milliseconds of a step, (rounds,) float64."""
         return np.array([getattr(timing, step) for timing in self.timings], np.float64)

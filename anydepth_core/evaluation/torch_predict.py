@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import onnx
 import torch
 
 from anydepth_core.data.preprocess import preprocess
 from anydepth_core.depth import DepthConfig
+from anydepth_core.export.bundle import Bundle
+from anydepth_core.export.onnx_export import load_master_weights
+from anydepth_core.models.build import build_detector
 from anydepth_core.models.detector import Detector
 from anydepth_core.models.postprocess import EVALUATION, postprocess, PostprocessSettings
 from anydepth_core.structures import Detections
@@ -49,3 +53,14 @@ def torch_predict(
         ]
 
     return predict
+
+
+def detector_of_bundle(bundle: Bundle) -> Detector:
+    """Build the torch detector of a bundle, in evaluation mode, with the weights of its master.
+
+    Raises:
+        ValueError: if there is no such detector, or the weights do not fit it.
+    """
+    detector = build_detector(bundle.model_name, bundle.variant, len(bundle.class_names))
+    load_master_weights(detector, onnx.load(bundle.master_path))
+    return detector.eval()

@@ -55,6 +55,15 @@ class OnnxRuntime:
         """How many sessions are kept."""
         return self._settings.max_points
 
+    @property
+    def accelerator(self) -> str | None:
+        """None: ONNX Runtime does not tell."""
+        return None
+
+    def device_bytes(self) -> int | None:
+        """Return None: ONNX Runtime does not tell."""
+        return None
+
     def run(self, images: np.ndarray, point: OperatingPoint) -> tuple[np.ndarray, np.ndarray]:
         """Run the detector on one image; see :class:`~anydepth_core.runtime.runtime.Runtime`."""
         wanted = (1, 3, *point.image_size)
@@ -113,7 +122,7 @@ class OnnxRuntime:
         """Build a session and run it once, because the first run is up to twice as slow."""
         started = time.perf_counter()
         model = self._graphs.graph(point, self._settings.precision).SerializeToString()
-        session = open_session(model, self._options(), self._settings)
+        session = open_session(model, session_options(self._settings), self._settings)
         session.run(None, {'images': np.zeros((1, 3, *point.image_size), np.float32)})
         del model
         give_back_memory()
@@ -125,15 +134,17 @@ class OnnxRuntime:
         )
         return session
 
-    def _options(self) -> Any:
-        import onnxruntime
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._settings.threads
-        options.inter_op_num_threads = 1
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.log_severity_level = 3
-        options.add_session_config_entry(
-            'session.intra_op.allow_spinning', '1' if self._settings.spinning else '0'
-        )
-        return options
+def session_options(settings: RuntimeSettings) -> Any:
+    """Return options of a session: threads and spinning of the settings, all optimisations."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = settings.threads
+    options.inter_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = 3
+    options.add_session_config_entry(
+        'session.intra_op.allow_spinning', '1' if settings.spinning else '0'
+    )
+    return options

@@ -91,11 +91,11 @@ def check_provider(provider: str) -> None:
         )
 
 
-def open_session(model: bytes, options: Any, settings: RuntimeSettings) -> Any:
+def open_session(model: bytes | str, options: Any, settings: RuntimeSettings) -> Any:
     """Open a session on the provider that was asked for and no other.
 
     Args:
-        model: serialised ONNX model.
+        model: serialised ONNX model, or the path of one.
         options: of the session.
         settings: name of the provider, number of the device, threads.
 

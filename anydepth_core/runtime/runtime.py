@@ -22,6 +22,15 @@ class Runtime(Protocol):
         """How many operating points can be ready at the same time, at least 1."""
         ...
 
+    @property
+    def accelerator(self) -> str | None:
+        """Name of the device the network runs on, None for the CPU or where it is not known."""
+        ...
+
+    def device_bytes(self) -> int | None:
+        """Return the memory in use on the accelerator, all programs together, if it is known."""
+        ...
+
     def run(self, images: np.ndarray, point: OperatingPoint) -> tuple[np.ndarray, np.ndarray]:
         """Run the detector on one image.
 

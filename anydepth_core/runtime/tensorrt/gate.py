@@ -14,12 +14,11 @@ from typing import Any
 import cv2
 import numpy as np
 
+from anydepth_core.data.pictures import read_pictures
 from anydepth_core.data.preprocess import preprocess
 
 Outputs = tuple[np.ndarray, np.ndarray]
 """Boxes (4, A) as cx, cy, w, h in network pixels, scores (C, A) in [0, 1]."""
-
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp')
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ def sample_images(
     Raises:
         ValueError: if there is no image.
     """
-    pictures = _drawn(count, size) if source is None else _read(source, count)
+    pictures = _drawn(count, size) if source is None else read_pictures(source, count)
     inputs = [preprocess(picture, size, resize)[0] for picture in pictures]
     if not inputs:
         raise ValueError(f'{source} holds no image: give a folder of images or a video')
@@ -160,26 +159,6 @@ def _distances(one: Outputs, other: Outputs, tolerance: Tolerance) -> np.ndarray
 def _score_shift(expected: np.ndarray, given: np.ndarray, top: int) -> float:
     lists = [np.sort(scores, axis=None)[::-1][:top] for scores in (expected, given)]
     return float(np.abs(lists[0] - lists[1]).mean())
-
-
-def _read(source: Path, count: int) -> Iterator[np.ndarray]:
-    if source.is_dir():
-        files = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)
-        pictures = (cv2.imread(str(path)) for path in files[:: max(1, len(files) // count)])
-        yield from [picture for picture in pictures if picture is not None][:count]
-        return
-    video = cv2.VideoCapture(str(source))
-    frames = max(1, int(video.get(cv2.CAP_PROP_FRAME_COUNT)))
-    wanted = set(range(0, frames, max(1, frames // count)))
-    try:
-        for index in range(frames):
-            read, frame = video.read()
-            if not read:
-                return
-            if index in wanted:
-                yield frame
-    finally:
-        video.release()
 
 
 def _drawn(count: int, size: tuple[int, int]) -> Iterator[np.ndarray]:

@@ -79,6 +79,17 @@ class TensorRtRuntime:
         """How many engines are kept; fewer once they turn out to be large."""
         return self._residents.capacity
 
+    @property
+    def accelerator(self) -> str:
+        """Name of the GPU."""
+        return self._cuda.name
+
+    def device_bytes(self) -> int:
+        """Return the memory in use on the GPU; where CPU and GPU share it, of both."""
+        with self._usable_device():
+            self._cuda.use()
+            return self._cuda.memory()[1] - available_bytes(self._cuda)
+
     def run(self, images: np.ndarray, point: OperatingPoint) -> tuple[np.ndarray, np.ndarray]:
         """Run the detector on one image; see :class:`~anydepth_core.runtime.runtime.Runtime`."""
         wanted = (1, 3, *point.image_size)

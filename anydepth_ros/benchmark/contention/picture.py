@@ -9,47 +9,38 @@ from typing import Any
 
 import numpy as np
 
-from anydepth_core.files import replacing
+from anydepth_core.plotting import FAINT, INK, legend, LIMIT, new_rows, save, shades, title
 from anydepth_ros.benchmark.contention.series import Answer, OURS, POLICIES, Round
 
-INK, GRID, LIMIT, SHADE = '#2b2b33', '#e3e3e8', '#c0392b', '#8a8a94'
-BESIDE = '#8a8a94'  # a frame whose depth is not on the ladder
+HEIGHTS_IN = (2.3, 1.05, 1.45, 1.45)
+BESIDE = FAINT  # a frame whose depth is not on the ladder
 
 
-def draw(rounds: Sequence[Round], deadline_ms: float, levels: int, title: str, path: Path) -> None:
+def draw(rounds: Sequence[Round], deadline_ms: float, levels: int, words: str, path: Path) -> None:
     """Write the picture as PNG, as a whole or not at all.
 
     Args:
         rounds: of all policies; each policy has the same number of them.
         deadline_ms: that frames were to keep.
         levels: length of the ladder.
-        title: in words.
+        words: the title.
         path: the file.
 
     Raises:
         ImportError: if matplotlib is missing.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    colours = _colours(levels)
-    figure = Figure(figsize=(12, 7.4), dpi=120, layout='constrained')
-    FigureCanvasAgg(figure)
-    rows = figure.subplots(4, 1, sharex=True, height_ratios=(1.7, 0.8, 1.1, 1.1))
+    figure, rows = new_rows(12, HEIGHTS_IN)
+    colours = dict(enumerate(shades(levels)))
     top_ms = _top_ms(rounds, deadline_ms)
     for policy, axis in zip(POLICIES, (rows[0], rows[2], rows[3])):
         played = [one for one in rounds if one.policy == policy]
-        _style(axis)
         _latency_row(axis, played, deadline_ms, top_ms, colours)
         axis.set_ylabel(f'{policy}\nlatency (ms)', color=INK)
-    _style(rows[1])
     _level_row(rows[1], [one for one in rounds if one.policy == OURS], colours)
-    rows[0].set_title(title, color=INK, fontsize=12, loc='left', pad=10)
+    title(rows[0], words)
     rows[-1].set_xlabel('seconds, one round after the other', color=INK)
     _legend(rows[0], colours)
-    figure.align_ylabels(rows)
-    with replacing(path) as temporary:
-        figure.savefig(temporary)
+    save(figure, path)
 
 
 def _latency_row(
@@ -58,8 +49,8 @@ def _latency_row(
     for one, offset_s in _laid_out(axis, rounds):
         times = [offset_s + answer.published_s for answer in one.answers]
         shown = [min(answer.latency_ms, 0.985 * top_ms) for answer in one.answers]
-        shades = [_colour(answer, colours) for answer in one.answers]
-        axis.scatter(times, shown, s=7, c=shades, linewidths=0)
+        inks = [_colour(answer, colours) for answer in one.answers]
+        axis.scatter(times, shown, s=7, c=inks, linewidths=0)
     axis.axhline(deadline_ms, color=LIMIT, linewidth=1.2, linestyle='--')
     axis.set_ylim(0, top_ms)
 
@@ -83,7 +74,7 @@ def _laid_out(axis: Any, rounds: Sequence[Round]) -> Iterable[tuple[Round, float
         axis.axvspan(
             offset_s + one.hogs_from_s,
             offset_s + one.hogs_until_s,
-            color=SHADE,
+            color=FAINT,
             alpha=0.16,
             linewidth=0,
         )
@@ -103,28 +94,9 @@ def _colour(answer: Answer, colours: dict[int, Any]) -> Any:
     return BESIDE if answer.level is None else colours[answer.level]
 
 
-def _colours(levels: int) -> dict[int, Any]:
-    """Give each level a colour, from cheap (bright) to dear (dark)."""
-    from matplotlib import colormaps
-
-    steps = np.linspace(0.82, 0.08, levels)
-    return {level: colormaps['plasma'](step) for level, step in enumerate(steps)}
-
-
 def _legend(axis: Any, colours: dict[int, Any]) -> None:
     for level in reversed(colours):
         axis.scatter([], [], s=24, color=colours[level], label=f'level {level}')
     axis.plot([], [], '--', color=LIMIT, label='deadline')
-    axis.fill_between([], [], [], color=SHADE, alpha=0.3, label='hogs')
-    axis.legend(
-        loc='upper left', bbox_to_anchor=(1.0, 1.0), fontsize=8, frameon=False, labelcolor=INK
-    )
-
-
-def _style(axis: Any) -> None:
-    axis.grid(axis='y', color=GRID, linewidth=0.8)
-    axis.set_axisbelow(True)
-    axis.tick_params(colors=INK, length=0)
-    for side in ('top', 'right', 'left'):
-        axis.spines[side].set_visible(False)
-    axis.spines['bottom'].set_color(GRID)
+    axis.fill_between([], [], [], color=FAINT, alpha=0.3, label='hogs')
+    legend(axis)

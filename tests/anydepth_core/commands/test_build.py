@@ -58,7 +58,7 @@ def test_an_engine_that_cannot_be_built_ends_the_command(rig, monkeypatch):
 )
 def test_what_is_wrong_is_said_in_one_line(rig, capsys, monkeypatch, arguments, text):
     monkeypatch.setitem(sys.modules, 'tensorrt', None)
-    assert main(['build', str(rig.bundle.path), *arguments]) == 2
+    assert main(['build', str(rig.bundle.path), *arguments]) == 1
     error = capsys.readouterr().err
     assert error.count('\n') == 1
     assert re.search(text, error)

@@ -58,7 +58,7 @@ def test_a_model_without_decoder_at_another_size(printed):
     ],
 )
 def test_what_is_not_legal_is_said_in_one_sentence(capsys, arguments, message):
-    assert main(['complexity', *arguments]) == 2
+    assert main(['complexity', *arguments]) == 1
     printed = capsys.readouterr()
     assert printed.out == '' and printed.err.count('\n') == 1
     assert printed.err.startswith('anydepth complexity: ') and message in printed.err

@@ -151,7 +151,7 @@ def test_figures_that_nobody_has_have_no_line():
 )
 def test_what_is_not_legal_is_said_in_one_sentence(files, capsys, arguments, message):
     pytest.importorskip('dacite')
-    assert main(['replay', *arguments]) == 2
+    assert main(['replay', *arguments]) == 1
     printed = capsys.readouterr()
     assert printed.out == '' and printed.err.count('\n') == 1
     assert printed.err.startswith('anydepth replay: ') and message in printed.err
@@ -159,5 +159,5 @@ def test_what_is_not_legal_is_said_in_one_sentence(files, capsys, arguments, mes
 
 def test_without_matplotlib_one_sentence_names_the_extra(files, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, 'matplotlib.figure', None)
-    assert main(['replay', 'trace.csv']) == 2
+    assert main(['replay', 'trace.csv']) == 1
     assert 'pip install "anydepth-ros[demo]"' in capsys.readouterr().err

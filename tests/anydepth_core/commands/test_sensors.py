@@ -24,6 +24,6 @@ def test_a_device_is_shown_with_what_it_lacks_and_what_reading_costs(tmp_path, c
     ],
 )
 def test_what_is_not_legal_is_said_in_one_sentence(capsys, arguments, message):
-    assert main(['sensors', *arguments]) == 2
+    assert main(['sensors', *arguments]) == 1
     printed = capsys.readouterr()
     assert printed.out == '' and printed.err.count('\n') == 1 and message in printed.err

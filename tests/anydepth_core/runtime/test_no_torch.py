@@ -11,6 +11,8 @@ MODULES = (
     'anydepth_core.export.bundle',
     'anydepth_core.export.specialise',
     'anydepth_core.evaluation.latency',
+    'anydepth_core.evaluation.benchmark_run',
+    'anydepth_core.evaluation.benchmark_table',
     'anydepth_core.evaluation.complexity',
     'anydepth_core.runtime.pipeline',
     'anydepth_core.runtime.tensorrt.build_process',

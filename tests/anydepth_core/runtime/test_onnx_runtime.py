@@ -14,7 +14,7 @@ import pytest
 from anydepth_core.data.preprocess import preprocess
 from anydepth_core.depth import DepthConfig, OperatingPoint
 from anydepth_core.runtime.backends import RuntimeSettings
-from anydepth_core.runtime.onnx_runtime import OnnxRuntime
+from anydepth_core.runtime.onnx_runtime import OnnxRuntime, session_options
 from tests.anydepth_core.support.toy_bundle import (
     DETR_SPACE,
     picture,
@@ -263,7 +263,7 @@ def test_a_closed_runtime_says_so(runtime):
 
 
 @pytest.mark.parametrize(('spinning', 'value'), [(False, '0'), (True, '1')])
-def test_threads_and_spinning_reach_the_session(bundle, spinning, value):
-    options = OnnxRuntime(bundle, RuntimeSettings(threads=2, spinning=spinning))._options()
+def test_threads_and_spinning_reach_the_session(spinning, value):
+    options = session_options(RuntimeSettings(threads=2, spinning=spinning))
     assert options.get_session_config_entry('session.intra_op.allow_spinning') == value
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (2, 1)
