@@ -136,7 +136,7 @@ def test_weights_of_another_model_end_with_one_sentence(data, capsys):
     capsys.readouterr()
     (data / 'recipe.yaml').write_text(PUBLISHED_RTDETR)
     weights = str(data / 'first' / 'last.safetensors')
-    assert train(data, data / 'second', '--weights', weights) == 2
+    assert train(data, data / 'second', '--weights', weights) == 1
     error = capsys.readouterr().err
     assert 'anydepth_yolov12n' in error and error.count('\n') == 1
 
@@ -144,13 +144,13 @@ def test_weights_of_another_model_end_with_one_sentence(data, capsys):
 def test_existing_run_is_not_overwritten(data, capsys):
     (data / 'out').mkdir()
     (data / 'out' / 'state.safetensors').write_bytes(b'precious')
-    assert train(data, data / 'out') == 2
+    assert train(data, data / 'out') == 1
     assert 'add --resume' in capsys.readouterr().err
     assert (data / 'out' / 'state.safetensors').read_bytes() == b'precious'
 
 
 def test_resume_without_a_run_is_refused(data, capsys):
-    assert train(data, data / 'none', '--resume') == 2
+    assert train(data, data / 'none', '--resume') == 1
     assert 'does not exist' in capsys.readouterr().err
 
 
@@ -171,33 +171,34 @@ def test_resume_without_a_run_is_refused(data, capsys):
 def test_wrong_setting_is_named(data, capsys, old, new, message):
     recipe = data / 'recipe.yaml'
     recipe.write_text(recipe.read_text().replace(old, new))
-    assert train(data, data / 'out') == 2
+    assert train(data, data / 'out') == 1
     error = capsys.readouterr().err
     assert message in error and error.count('\n') == 1
 
 
 def test_missing_annotations_are_named(data, capsys):
     (data / 'train.json').unlink()
-    assert train(data, data / 'out') == 2
-    assert capsys.readouterr().err == f'anydepth train: {data / "train.json"} does not exist\n'
+    assert train(data, data / 'out') == 1
+    error = capsys.readouterr().err
+    assert error == f'anydepth train: {data / "train.json"} does not exist: check the path\n'
 
 
 def test_missing_images_are_refused_before_training(data, capsys):
     (data / 'train' / '3.png').unlink()
-    assert train(data, data / 'out') == 2
+    assert train(data, data / 'out') == 1
     assert '3.png' in capsys.readouterr().err
 
 
 def test_loss_that_is_not_finite_ends_with_one_sentence(data, capsys):
     recipe = data / 'recipe.yaml'
     recipe.write_text(recipe.read_text().replace('1e-3', '1e30') + 'clip_norm: 1e30\n')
-    assert train(data, data / 'out') == 2
+    assert train(data, data / 'out') == 1
     error = capsys.readouterr().err.strip().split('\n')[-1]
     assert 'not finite' in error and 'lower the learning rate' in error
 
 
 def test_rtdetr_whose_predictions_are_not_finite_ends_with_one_sentence(data, capsys):
     (data / 'recipe.yaml').write_text(PUBLISHED_RTDETR.replace('rate: 1e-3', 'rate: 1e30'))
-    assert train(data, data / 'out') == 2
+    assert train(data, data / 'out') == 1
     error = capsys.readouterr().err.strip().split('\n')[-1]
     assert 'not finite' in error and 'the last epoch is kept' in error
