@@ -9,18 +9,25 @@ it shows the noise.
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 
 import numpy as np
 
+from anydepth_core.commands.runtime_options import add_bundle_argument
 from anydepth_core.export.bundle import load_bundle
 from anydepth_core.runtime.backends import open_runtime, RuntimeSettings
 
 
-def main(path: str = 'default', rounds: str = '200') -> None:
+def main() -> None:
     """Measure the cheapest level of the ladder against each other one."""
-    bundle = load_bundle(path)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_bundle_argument(parser)
+    parser.add_argument('rounds', nargs='?', type=int, default=200, metavar='ROUNDS')
+    args = parser.parse_args()
+    bundle = load_bundle(args.bundle)
     points = bundle.ladder.points
     runtime = open_runtime(bundle, RuntimeSettings(threads=1, max_points=len(points)))
     images = [np.zeros((1, 3, *point.image_size), np.float32) for point in points]
@@ -34,7 +41,7 @@ def main(path: str = 'default', rounds: str = '200') -> None:
         run(level)
     for other in range(1, len(points)):
         pairs = []
-        for _ in range(int(rounds)):
+        for _ in range(args.rounds):
             run(other)
             switched, same, again = run(0), run(0), run(0)
             pairs.append((switched / same, again / same))
@@ -43,4 +50,4 @@ def main(path: str = 'default', rounds: str = '200') -> None:
 
 
 if __name__ == '__main__':
-    main(*sys.argv[1:3])
+    main()

@@ -15,7 +15,11 @@ import numpy as np
 
 from anydepth_core.commands.export import parse_size
 from anydepth_core.commands.node_options import add_node_arguments, check_mode, node_options
-from anydepth_core.commands.runtime_options import add_runtime_arguments, runtime_settings
+from anydepth_core.commands.runtime_options import (
+    add_bundle_argument,
+    add_runtime_arguments,
+    runtime_settings,
+)
 from anydepth_core.depth import OperatingPoint
 
 if TYPE_CHECKING:
@@ -31,13 +35,7 @@ _MOST_POINTS = 64  # kept ready by a back end that has no bound of its own
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
-    parser.add_argument(
-        'bundle',
-        nargs='?',
-        default='default',
-        metavar='BUNDLE',
-        help="bundle directory, or 'default' (%(default)s)",
-    )
+    add_bundle_argument(parser)
     parser.add_argument(
         '--model',
         metavar='NAME',

@@ -8,8 +8,10 @@ from pathlib import Path
 import time
 from typing import Any, TYPE_CHECKING
 
+from anydepth_core.commands.runtime_options import add_bundle_argument
 from anydepth_core.depth import OperatingPoint
 from anydepth_core.runtime.level_graphs import PRECISIONS
+from anydepth_core.text_table import aligned
 
 if TYPE_CHECKING:
     from anydepth_core.export.bundle import Bundle
@@ -24,13 +26,7 @@ _HEADING = ('level', 'engine', 'plan', 'scratch', 'GPU time', 'built in', 'check
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
-    parser.add_argument(
-        'bundle',
-        nargs='?',
-        default='default',
-        metavar='BUNDLE',
-        help="bundle directory, or 'default' (%(default)s)",
-    )
+    add_bundle_argument(parser)
     parser.add_argument(
         '--precision',
         choices=PRECISIONS,
@@ -139,7 +135,7 @@ def build_engines(
         print(f'engine {number} of {len(points)}', flush=True)
         level = bundle.ladder.level_of(point)
         rows.append(('-' if level is None else str(level), *_row(*engines.obtain(point))))
-    _print_table(rows)
+    print(aligned(rows, left=len(_HEADING)))
 
 
 def _row(key: EngineKey, record: Record) -> tuple[str, ...]:
@@ -155,9 +151,3 @@ def _row(key: EngineKey, record: Record) -> tuple[str, ...]:
         f'{build["seconds"]:.0f} s',
         check,
     )
-
-
-def _print_table(rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADING))]
-    for row in rows:
-        print('  '.join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())

@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anydepth_core.commands.runtime_options import add_runtime_arguments, runtime_settings
+from anydepth_core.commands.runtime_options import (
+    add_bundle_argument,
+    add_runtime_arguments,
+    runtime_settings,
+)
 from anydepth_core.depth import OperatingPoint
+from anydepth_core.text_table import aligned
 
 if TYPE_CHECKING:
     from anydepth_core.evaluation.same_detections import Detect
@@ -31,13 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=('verify', 'show'),
         help='verify also builds every level and runs it once; show prints classes, ladder, files',
     )
-    parser.add_argument(
-        'bundle',
-        nargs='?',
-        default='default',
-        metavar='DIR',
-        help="bundle directory, or 'default' (%(default)s)",
-    )
+    add_bundle_argument(parser, 'DIR')
     parser.add_argument(
         '--images',
         type=Path,
@@ -207,8 +206,7 @@ def ladder_table(bundle: Bundle) -> list[str]:
         figures = [f'{metrics[name]:.3f}' if name in metrics else '-' for name in ('AP', 'AP50')]
         cost = metrics.get('multiply_adds')
         lines.append((str(level), *_names(bundle, point), *figures, _millions(cost)))
-    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADING))]
-    return ['  '.join(map(str.rjust, line, widths)) for line in lines]
+    return aligned(lines).splitlines()
 
 
 def file_list(bundle: Bundle) -> list[str]:

@@ -9,6 +9,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from anydepth_core.text_table import aligned
+
 if TYPE_CHECKING:
     from anydepth_core.evaluation.calibrate import Calibration
     from anydepth_core.evaluation.ladder_picture import Dot, Picture
@@ -105,7 +107,7 @@ def _norms(calibration: Calibration) -> str:
     for name, points in calibration.probes.items():
         mean = sum(point.ap for point in points) / len(points)
         lines.append((name, *(_cell(point.ap) for point in points), _cell(mean)))
-    return _aligned(lines)
+    return aligned(lines)
 
 
 def _ladder(calibration: Calibration) -> str:
@@ -123,7 +125,7 @@ def _ladder(calibration: Calibration) -> str:
                 _cell(_milliseconds(calibration, entry), '.2f'),
             )
         )
-    return _aligned(lines)
+    return aligned(lines)
 
 
 def _ranges(calibration: Calibration) -> str:
@@ -165,10 +167,3 @@ def _dot(calibration: Calibration, entry: Measured) -> Dot:
 
 def _cell(value: float, form: str = '.3f', unknown: str = '-') -> str:
     return unknown if math.isnan(value) else format(value, form)
-
-
-def _aligned(lines: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return '\n'.join(
-        '  '.join(cell.rjust(width) for cell, width in zip(line, widths)) for line in lines
-    )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from anydepth_core.depth import DepthConfig, DepthSpace
+from anydepth_core.text_table import aligned
 
 if TYPE_CHECKING:
     from anydepth_core.models.detector import Detector
@@ -124,11 +125,7 @@ def format_costs(heading: str, costs: Mapping[str, Cost], full: Cost) -> str:
         billions = (f'{cost.plain / 1e9:.3f}', f'{cost.published / 1e9:.3f}')
         share = f'{cost.plain / full.plain:.3f}'
         lines.append((name, f'{cost.parameters:,}', *billions, share))
-    widths = [max(map(len, column)) for column in zip(*lines)]
-    return '\n'.join(
-        '  '.join((line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])))
-        for line in lines
-    )
+    return aligned(lines, left=1)
 
 
 def _depths(space: DepthSpace, text: str | None, size: tuple[int, int]) -> list[DepthConfig]:

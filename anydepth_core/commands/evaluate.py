@@ -19,6 +19,7 @@ from anydepth_core.commands.runtime_options import (
 from anydepth_core.depth import DepthSpace, OperatingPoint
 from anydepth_core.files import replacing
 from anydepth_core.structures import Timing
+from anydepth_core.text_table import aligned
 
 if TYPE_CHECKING:
     from anydepth_core.data.coco import CocoDataset
@@ -191,14 +192,7 @@ def format_table(rows: Sequence[Row]) -> str:
     """Return the rows as aligned text with a heading."""
     heading = ('depth', 'stages', 'size', 'AP', 'AP50', 'AP75', *_STEPS)
     lines = [heading] + [_cells(row) for row in rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(heading))]
-    return '\n'.join(
-        '  '.join(
-            cell.ljust(width) if column < 3 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths))
-        ).rstrip()
-        for line in lines
-    )
+    return aligned(lines, left=3)
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TYPE_CHECKING
 
 from anydepth_core.files import write_atomically
+from anydepth_core.text_table import aligned
 
 if TYPE_CHECKING:
     from anydepth_core.control.drawing import Picture
@@ -147,11 +148,7 @@ def format_table(
         values = [None if column is None else column[key] for column in columns.values()]
         if any(value is not None for value in values):
             table.append((words, *('-' if value is None else write(value) for value in values)))
-    widths = [max(map(len, column)) for column in zip(*table)]
-    return '\n'.join(
-        '  '.join((line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])))
-        for line in table
-    )
+    return aligned(table, left=1)
 
 
 def _check(args: argparse.Namespace) -> None:

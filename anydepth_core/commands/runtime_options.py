@@ -1,4 +1,4 @@
-"""The options of every command that runs a bundle: back end, provider, precision, threads."""
+"""What the commands that run a bundle share: which one, back end, provider, precision, threads."""
 
 from __future__ import annotations
 
@@ -8,6 +8,17 @@ from typing import Any
 from anydepth_core.runtime.backends import BACKENDS, DEFAULTS, RuntimeSettings
 from anydepth_core.runtime.level_graphs import PRECISIONS
 from anydepth_core.runtime.providers import PROVIDERS
+
+
+def add_bundle_argument(parser: argparse.ArgumentParser, metavar: str = 'BUNDLE') -> None:
+    """Declare the bundle as an argument that may be left out."""
+    parser.add_argument(
+        'bundle',
+        nargs='?',
+        default='default',
+        metavar=metavar,
+        help="bundle directory, or 'default' (%(default)s)",
+    )
 
 
 def add_runtime_arguments(parser: argparse.ArgumentParser, threads: int = 0) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from anydepth_core.evaluation.benchmark import BenchmarkReport, PeerFigures, PointFigures, Spread
+from anydepth_core.text_table import aligned
 
 UNKNOWN = '-'
 _NOTE = 'The times are for ratios on this machine; another machine or load gives other times.'
@@ -39,10 +40,7 @@ def format_table(report: BenchmarkReport) -> str:
     rows = [*map(_of_point, report.points), *map(_of_peer, report.peers)]
     titles = [title for title in rows[0] if any(row[title] != UNKNOWN for row in rows)]
     lines = [titles, *([row[title] for title in titles] for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(titles))]
-    return '\n'.join(
-        '  '.join(cell.rjust(width) for cell, width in zip(line, widths)) for line in lines
-    )
+    return aligned(lines)
 
 
 def format_ratio(report: BenchmarkReport) -> str:

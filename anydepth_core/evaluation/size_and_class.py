@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from anydepth_core.evaluation.coco_metric import accumulated, statistics_of
+from anydepth_core.text_table import aligned
 
 SIZES = ('small', 'medium', 'large')
 """Object sizes of COCO: area below 32x32 pixels, below 96x96, and above."""
@@ -86,7 +87,7 @@ def format_by_size(names: Sequence[str], figures: Sequence[Breakdown]) -> str:
     lines = [('level', *keys)]
     for name, one in zip(names, figures):
         lines.append((name, *(_cell(one.statistics[key]) for key in keys)))
-    return _aligned(lines)
+    return aligned(lines, left=1)
 
 
 def format_by_class(names: Sequence[str], figures: Sequence[Breakdown]) -> str:
@@ -95,7 +96,7 @@ def format_by_class(names: Sequence[str], figures: Sequence[Breakdown]) -> str:
     for row in zip(*(one.classes for one in figures), strict=True):
         cells = (f'{_cell(entry.ap)} / {_cell(entry.recall)}' for entry in row)
         lines.append((row[0].name, str(row[0].objects), *cells))
-    return _aligned(lines)
+    return aligned(lines, left=1)
 
 
 def _mean(values: np.ndarray) -> float:
@@ -105,14 +106,3 @@ def _mean(values: np.ndarray) -> float:
 
 def _cell(value: float) -> str:
     return '-' if math.isnan(value) else f'{value:.3f}'
-
-
-def _aligned(lines: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return '\n'.join(
-        '  '.join(
-            cell.rjust(width) if column else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(line, widths))
-        ).rstrip()
-        for line in lines
-    )

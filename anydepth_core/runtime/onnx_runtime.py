@@ -17,6 +17,7 @@ from anydepth_core.runtime.backends import DEFAULTS, RuntimeSettings
 from anydepth_core.runtime.level_graphs import LevelGraphs
 from anydepth_core.runtime.memory import give_back_memory
 from anydepth_core.runtime.providers import check_provider, open_session
+from anydepth_core.runtime.runtime import check_images
 
 logger = logging.getLogger(__name__)
 
@@ -66,12 +67,7 @@ class OnnxRuntime:
 
     def run(self, images: np.ndarray, point: OperatingPoint) -> tuple[np.ndarray, np.ndarray]:
         """Run the detector on one image; see :class:`~anydepth_core.runtime.runtime.Runtime`."""
-        wanted = (1, 3, *point.image_size)
-        if images.shape != wanted or images.dtype != np.float32:
-            raise ValueError(
-                f'images of shape {images.shape} and type {images.dtype} '
-                f'do not fit the operating point: give float32 of shape {wanted}'
-            )
+        check_images(images, point)
         session = self._session(point)
         try:
             boxes, scores = session.run(['boxes', 'scores'], {'images': images})

@@ -62,3 +62,17 @@ class Runtime(Protocol):
     def close(self) -> None:
         """Release everything; ``run`` and ``prepare`` raise RuntimeError afterwards."""
         ...
+
+
+def check_images(images: np.ndarray, point: OperatingPoint) -> None:
+    """Refuse what ``Runtime.run`` does not take at an operating point.
+
+    Raises:
+        ValueError: if shape or type do not fit.
+    """
+    wanted = (1, 3, *point.image_size)
+    if images.shape != wanted or images.dtype != np.float32:
+        raise ValueError(
+            f'images of shape {images.shape} and type {images.dtype} '
+            f'do not fit the operating point: give float32 of shape {wanted}'
+        )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 import json
 
+from anydepth_core.text_table import aligned
 from anydepth_ros.benchmark.figures import growth_percent, RunFigures, Spread
 from anydepth_ros.benchmark.settings import NodeSettings
 
@@ -27,13 +28,7 @@ UNKNOWN = '-'
 def format_table(runs: Sequence[RunFigures]) -> str:
     """Return one aligned line per figure."""
     columns = [_column(run) for run in runs]
-    titles = max(len(title) for title in columns[0])
-    widths = [max(len(cell) for cell in column.values()) for column in columns]
-    lines = []
-    for title in columns[0]:
-        cells = (column[title].rjust(width) for column, width in zip(columns, widths))
-        lines.append('  '.join((title.ljust(titles), *cells)).rstrip())
-    return '\n'.join(lines)
+    return aligned([(title, *(one[title] for one in columns)) for title in columns[0]], left=1)
 
 
 def to_json(

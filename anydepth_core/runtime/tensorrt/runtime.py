@@ -15,6 +15,7 @@ from anydepth_core.export.bundle import Bundle
 from anydepth_core.export.manifest import check_size
 from anydepth_core.runtime.backends import DEFAULTS, RuntimeSettings
 from anydepth_core.runtime.providers import require_onnxruntime
+from anydepth_core.runtime.runtime import check_images
 from anydepth_core.runtime.tensorrt.builder import Builder, COMMAND
 from anydepth_core.runtime.tensorrt.cuda import available_bytes, Cuda, CudaError
 from anydepth_core.runtime.tensorrt.engines import Engines
@@ -92,12 +93,7 @@ class TensorRtRuntime:
 
     def run(self, images: np.ndarray, point: OperatingPoint) -> tuple[np.ndarray, np.ndarray]:
         """Run the detector on one image; see :class:`~anydepth_core.runtime.runtime.Runtime`."""
-        wanted = (1, 3, *point.image_size)
-        if images.shape != wanted or images.dtype != np.float32:
-            raise ValueError(
-                f'images of shape {images.shape} and type {images.dtype} '
-                f'do not fit the operating point: give float32 of shape {wanted}'
-            )
+        check_images(images, point)
         while True:
             with self._usable_device():
                 outputs = self._residents.run(_key(point), images)

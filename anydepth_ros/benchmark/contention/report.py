@@ -8,6 +8,7 @@ from dataclasses import asdict
 import io
 import json
 
+from anydepth_core.text_table import aligned
 from anydepth_ros.benchmark.contention.figures import (
     Calibration,
     ContentionFigures,
@@ -51,10 +52,11 @@ def format_report(figures: ContentionFigures) -> str:
     return '\n'.join(
         [
             aligned(
-                [_PHASE_TITLES, *(_phase_row(one, figures.deadline_ms) for one in figures.phases)]
+                [_PHASE_TITLES, *(_phase_row(one, figures.deadline_ms) for one in figures.phases)],
+                left=2,
             ),
             '',
-            aligned([_ONSET_TITLES, *map(_onset_row, figures.onsets)]),
+            aligned([_ONSET_TITLES, *map(_onset_row, figures.onsets)], left=2),
             '',
             *(_release_line(one) for one in figures.releases),
             f'controller: {UNKNOWN if cpu is None else f"{100 * cpu:.1f}"} % of one processor',
@@ -103,18 +105,6 @@ def to_csv(rounds: Sequence[Round]) -> str:
                 )
             )
     return text.getvalue()
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows with their columns aligned, the first two to the left."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return '\n'.join(
-        '  '.join(
-            cell.ljust(width) if column < 2 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths))
-        ).rstrip()
-        for row in rows
-    )
 
 
 _PHASE_TITLES = (
