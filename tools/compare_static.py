@@ -24,6 +24,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from tqdm import tqdm
 
 from anydepth_core import build_detector
 from anydepth_core.commands.export import parse_size
@@ -193,7 +194,7 @@ def feeds_of(detector: Detector, key: Key, images: np.ndarray) -> dict[str, np.n
 def interleaved(candidates: Mapping[Key, Candidate], rounds: int) -> dict[Key, np.ndarray]:
     """Time every candidate once per round, in alternating order."""
     times: dict[Key, list[float]] = {key: [] for key in candidates}
-    for number in range(-WARM_UP, rounds):
+    for number in tqdm(range(-WARM_UP, rounds), desc='rounds', unit='round'):
         for key in candidates if number % 2 else reversed(candidates):
             seconds = candidates[key].seconds()
             if number >= 0:
