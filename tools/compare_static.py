@@ -68,6 +68,7 @@ class Result:
         model: name of the model.
         size: (height, width) of the network input.
         rounds: rounds measured.
+        master_rounds: of these, rounds in which the master ran.
         master_over_static_bytes: by precision of the stored weights.
         error: largest difference between specialised graph and static export, relative.
         specialised_over_static: CPU time, by depth.
@@ -81,6 +82,7 @@ class Result:
     model: str
     size: tuple[int, int]
     rounds: int
+    master_rounds: int
     master_over_static_bytes: dict[str, float]
     error: dict[str, float]
     specialised_over_static: dict[str, float]
@@ -99,11 +101,18 @@ def main() -> None:
     parser.add_argument('models', nargs='+', metavar='NAME')
     parser.add_argument('--size', default='640', help='320, or 256x384 (%(default)s)')
     parser.add_argument('--rounds', type=int, default=200, help='interleaved rounds (%(default)s)')
+    parser.add_argument(
+        '--master-rounds',
+        type=int,
+        default=50,
+        help='of these, rounds in which the slower master runs as well (%(default)s)',
+    )
     parser.add_argument('--output', type=Path, metavar='FILE', help='write the figures as JSON')
     options = parser.parse_args()
     results = []
     for name in options.models:
-        results.append(measure(name, parse_size(options.size), options.rounds))
+        size, rounds = parse_size(options.size), options.rounds
+        results.append(measure(name, size, rounds, min(rounds, options.master_rounds)))
         print(report(results[-1]), flush=True)
     if options.output is not None:
         facts = {
@@ -116,7 +125,7 @@ def main() -> None:
         write_atomically(options.output, json.dumps(facts, indent=1).encode() + b'\n')
 
 
-def measure(name: str, size: tuple[int, int], rounds: int) -> Result:
+def measure(name: str, size: tuple[int, int], rounds: int, master_rounds: int) -> Result:
     """Build all graphs of a model and measure them."""
     torch.manual_seed(0)
     detector = build_detector(name).eval()
@@ -128,15 +137,17 @@ def measure(name: str, size: tuple[int, int], rounds: int) -> Result:
     }
     shares = {depth: profile(graphs[SPECIALISED, depth], images) for depth in DEPTHS}
     graphs.clear()
-    times = interleaved(candidates, rounds)
+    times = interleaved(candidates, rounds, master_rounds)
 
     def ratio(over: Key, under: Key) -> float:
-        return float(np.median(times[over] / times[under]))
+        both = min(len(times[over]), len(times[under]))
+        return float(np.median(times[over][:both] / times[under][:both]))
 
     return Result(
         name,
         size,
         rounds,
+        master_rounds,
         bytes_ratio,
         {depth: difference(detector, candidates, depth) for depth in DEPTHS},
         {depth: ratio((SPECIALISED, depth), (STATIC, depth)) for depth in DEPTHS},
@@ -191,11 +202,15 @@ def feeds_of(detector: Detector, key: Key, images: np.ndarray) -> dict[str, np.n
     return {IMAGES: images, **inputs}
 
 
-def interleaved(candidates: Mapping[Key, Candidate], rounds: int) -> dict[Key, np.ndarray]:
-    """Time every candidate once per round, in alternating order."""
+def interleaved(
+    candidates: Mapping[Key, Candidate], rounds: int, master_rounds: int
+) -> dict[Key, np.ndarray]:
+    """Time every candidate once per round, in alternating order; the master in the first only."""
     times: dict[Key, list[float]] = {key: [] for key in candidates}
     for number in tqdm(range(-WARM_UP, rounds), desc='rounds', unit='round'):
         for key in candidates if number % 2 else reversed(candidates):
+            if key[0] == MASTER and number >= master_rounds:
+                continue
             seconds = candidates[key].seconds()
             if number >= 0:
                 times[key].append(seconds)
