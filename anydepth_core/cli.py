@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from importlib import import_module
 import os
 import sys
+from types import ModuleType
 
 from anydepth_core.errors import sentence
 from anydepth_core.version import __version__
 
 COMMANDS = (
+    'import',
     'train',
     'evaluate',
     'calibrate',
@@ -27,6 +29,8 @@ COMMANDS = (
 )
 """Modules of ``anydepth_core.commands``; each has ``HELP``, ``add_arguments`` and ``run``."""
 
+_MODULES = {'import': 'import_data'}  # Python keeps the word for itself
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser with all commands."""
@@ -36,9 +40,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--version', action='version', version=__version__)
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
     for name in COMMANDS:
-        module = import_module(f'anydepth_core.commands.{name}')
+        module = _command(name)
         module.add_arguments(commands.add_parser(name, help=module.HELP, description=module.HELP))
     return parser
+
+
+def _command(name: str) -> ModuleType:
+    return import_module(f'anydepth_core.commands.{_MODULES.get(name, name)}')
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         args = build_parser().parse_args(arguments)
         command = f' {args.command}'
-        status: int = import_module(f'anydepth_core.commands.{args.command}').run(args)
+        status: int = _command(args.command).run(args)
         sys.stdout.flush()
         return status
     except BrokenPipeError:  # the reader of the output has seen enough

@@ -64,6 +64,13 @@ DECLARATIONS = (
         change='unconfigured',
     ),
     Declaration(
+        'gpu_preprocess',
+        False,
+        'let tensorrt resize and convert the images on the GPU; the CPU does it until what a new '
+        'image size needs is built',
+        change='unconfigured',
+    ),
+    Declaration(
         'engine_cache',
         '',
         "directory in which tensorrt keeps its engines, '' for ~/.cache/anydepth/engines",
@@ -215,6 +222,7 @@ class DetectorParameters:
     provider: str
     precision: str
     device: int
+    gpu_preprocess: bool
     engine_cache: str
     max_ready_depths: int
     threads: int
@@ -264,6 +272,7 @@ class DetectorParameters:
             provider=self.provider,
             precision=self.precision,
             device=self.device,
+            preprocess='runtime' if self.gpu_preprocess else 'cpu',
             engine_cache=Path(self.engine_cache).expanduser() if self.engine_cache else None,
             max_points=self.max_ready_depths,
             threads=self.threads or len(self.cpu_affinity),

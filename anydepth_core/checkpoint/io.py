@@ -47,7 +47,11 @@ def save_tensors(
     path: str | Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]
 ) -> None:
     """Write tensors and JSON metadata to a safetensors file atomically."""
-    packed = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    # safetensors refuses tensors that share memory
+    packed = {
+        key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for key, value in tensors.items()
+    }
     # As bytes: writing itself, safetensors hides the error of the operating system.
     write_atomically(path, save(packed, metadata={'anydepth': json.dumps(metadata)}))
 

@@ -235,5 +235,5 @@ def _image(path: str | None) -> np.ndarray:
         return np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
     image = read_image(Path(path)) if Path(path).is_file() else None
     if image is None:
-        raise ValueError(f'--image {path} cannot be read as an image')
+        raise ValueError(f'--image {path} cannot be read as an image: give a JPEG or PNG file')
     return image

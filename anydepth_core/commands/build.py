@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 import time
 from typing import Any, TYPE_CHECKING
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 HELP = 'build the TensorRT engines of a bundle on this device'
 
 _MB = 1e6
+_MOST_PIXELS = 16384
 _HEADING = ('level', 'engine', 'plan', 'scratch', 'GPU time', 'built in', 'check')
 
 
@@ -57,6 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='folder of images, or video, of what the detector is for, to check the engines on; '
         'default: drawn scenes',
     )
+    parser.add_argument(
+        '--camera-size',
+        metavar='SIZE',
+        help='build preprocessing for images of this size, too, such as 480x640 (height first)',
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
     from anydepth_core.export.bundle import load_bundle
     from anydepth_core.runtime.backends import RuntimeSettings
 
+    camera_size = None if args.camera_size is None else _camera_size(args.camera_size)
     bundle = load_bundle(args.bundle)
     points = list(bundle.ladder.points)
     if args.levels is not None:
@@ -84,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
         engine_cache=args.cache,
         workspace_mb=args.workspace,
     )
-    build_engines(bundle, settings, points, args.images)
+    build_engines(bundle, settings, points, args.images, camera_size=camera_size)
     return 0
 
 
@@ -96,6 +103,7 @@ def build_engines(
     trt: Any = None,
     cudart: Any = None,
     command: Sequence[str] | None = None,
+    camera_size: tuple[int, int] | None = None,
 ) -> None:
     """Build the engines that the cache lacks and print a table of all.
 
@@ -107,6 +115,7 @@ def build_engines(
         trt: the module ``tensorrt``, imported if None.
         cudart: functions as those of ``libcudart``, loaded if None.
         command: the builder, None for the usual one.
+        camera_size: (height, width) of images to build preprocessing for, None for none.
 
     Raises:
         RuntimeError: if TensorRT or CUDA is missing, or an engine cannot be built; those that
@@ -135,19 +144,41 @@ def build_engines(
         print(f'engine {number} of {len(points)}', flush=True)
         level = bundle.ladder.level_of(point)
         rows.append(('-' if level is None else str(level), *_row(*engines.obtain(point))))
+    if camera_size is not None:
+        for size in dict.fromkeys(point.image_size for point in points):
+            rows.append(('-', *_row(*engines.obtain_preprocessing(camera_size, size))))
     print(aligned(rows, left=len(_HEADING)))
 
 
 def _row(key: EngineKey, record: Record) -> tuple[str, ...]:
-    build, verdict = record.build, record.verdict
-    check = f'{verdict["agreement"]:.1%} of {verdict["detections"]} detections agree'
-    if not verdict['detections']:
-        check = f'scores differ by {verdict["mean_score"]:.4f}; nothing found, see --images'
+    build = record.build
     return (
         key.name,
         f'{record.plan_bytes / _MB:.1f} MB',
         f'{build["scratch_bytes"] / _MB:.1f} MB',
         f'{build["gpu_ms"]:.2f} ms',
         f'{build["seconds"]:.0f} s',
-        check,
+        _check(key, record.verdict),
     )
+
+
+def _check(key: EngineKey, verdict: Mapping[str, Any]) -> str:
+    if key.camera_size is not None:
+        worst, mean = verdict['worst_level'], verdict['mean_level']
+        return f'pixels differ by {worst:.1f} of 255 at most, by {mean:.2f} in the mean'
+    if not verdict['detections']:
+        return f'scores differ by {verdict["mean_score"]:.4f}; nothing found, see --images'
+    return f'{verdict["agreement"]:.1%} of {verdict["detections"]} detections agree'
+
+
+def _camera_size(text: str) -> tuple[int, int]:
+    try:
+        height, width = map(int, text.split('x'))
+    except ValueError:
+        height = width = 0
+    if not (1 <= height <= _MOST_PIXELS and 1 <= width <= _MOST_PIXELS):
+        raise ValueError(
+            f'--camera-size {text} is not legal: give height and width up to {_MOST_PIXELS}, '
+            'such as 480x640'
+        )
+    return height, width

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from anydepth_core.export.bundle import Bundle
     from anydepth_core.runtime.backends import RuntimeSettings
     from anydepth_core.runtime.onnx_runtime import OnnxRuntime
+    from anydepth_core.structures import Detections
 
 HELP = 'check a bundle (verify) or say what is in it (show); needs no torch'
 
@@ -148,7 +149,12 @@ def _candidates(
         )
 
     def detect_with(pipeline: Pipeline) -> Detect:
-        return lambda image, point: pipeline(image, point)[0]
+        def detect(image: np.ndarray, point: OperatingPoint) -> Detections:
+            # or the first images of a size would be preprocessed on the CPU
+            pipeline.prepare(point, (image.shape[0], image.shape[1]))
+            return pipeline(image, point)[0]
+
+        return detect
 
     candidates = {}
     for each in chosen:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import copy
 from functools import partial
 from importlib.util import find_spec
@@ -23,6 +23,7 @@ from anydepth_core.structures import Timing
 if TYPE_CHECKING:
     import onnx
 
+    from anydepth_core.data.augment import AugmentSettings
     from anydepth_core.data.coco import CocoDataset
     from anydepth_core.evaluation.calibrate import Calibration, Key, Search
     from anydepth_core.evaluation.latency import Latency
@@ -116,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     dataset = CocoDataset(args.data, args.images, limit=args.limit)
     if list(dataset.class_names) != facts['class_names']:
         raise ValueError(f'{args.data} lists other classes than {args.source}')
-    calibration = _calibrate(detector, search, dataset, args)
+    calibration = _calibrate(detector, facts, search, dataset, args)
     print(report(calibration))
     points = [entry.point for entry in calibration.ladder]
     facts['calibration'] = {
@@ -136,7 +137,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _calibrate(
-    detector: Detector, search: Search, dataset: CocoDataset, args: argparse.Namespace
+    detector: Detector,
+    facts: Mapping[str, Any],
+    search: Search,
+    dataset: CocoDataset,
+    args: argparse.Namespace,
 ) -> Calibration:
     from tqdm import tqdm
 
@@ -155,7 +160,7 @@ def _calibrate(
 
         detectors = {'trained': detector}
         if args.calibration_images is not None:
-            detectors |= recalibrated(detector, search.sizes, args)
+            detectors |= recalibrated(detector, search.sizes, augmentation_of(facts), args)
         benches = {
             name: Bench(each, master, dataset, progress) for name, each in detectors.items()
         }
@@ -172,34 +177,55 @@ def _calibrate(
 
 
 def recalibrated(
-    detector: Detector, sizes: Sequence[tuple[int, int]], args: argparse.Namespace
+    detector: Detector,
+    sizes: Sequence[tuple[int, int]],
+    augment: AugmentSettings | None,
+    args: argparse.Namespace,
 ) -> dict[str, Detector]:
-    """Return copies of a detector with re-estimated norms, by name.
+    """Return copies of a detector with re-estimated norms, by name of the estimate.
 
-    ``base`` has other statistics in every ``norm_base``, estimated at base depth; ``all`` has
-    other statistics in every norm, those that all depths share from full and base alike. The
-    images have the largest of the sizes, where depths are compared: statistics change with size.
+    The images have the largest of the sizes, where depths are compared: statistics change with
+    size. Estimates from augmented images are left out if the augmentation is not known.
 
     Raises:
         ValueError: if there are no calibration images, or one is not readable.
     """
     from tqdm import tqdm
 
-    from anydepth_core.evaluation.recalibrate import batches_of, image_files, recalibrate
+    from anydepth_core.evaluation.calibrate import estimates
+    from anydepth_core.evaluation.recalibrate import (
+        augmented_batches_of,
+        batches_of,
+        image_files,
+        recalibrate,
+    )
 
     files = image_files(args.calibration_images, args.calibration_count)
+    size, resize = max(sizes, key=math.prod), detector.resize
     copies = {}
-    for name, depths in (('base', ['base']), ('all', ['full', 'base'])):
+    for name, estimate in estimates(detector).items():
+        if not estimate.augmented:
+            images = batches_of(files, [size], resize)
+        elif augment is not None:
+            images = augmented_batches_of(files, size, resize, augment)
+        else:
+            continue
         copies[name] = copy.deepcopy(detector)
-        batches = tqdm(
-            batches_of(files, [max(sizes, key=math.prod)], detector.resize),
-            desc=f're-estimating norms ({name})',
-            unit='batch',
-            leave=False,
-            disable=None,
-        )
-        recalibrate(copies[name], batches, depths, base_only=name == 'base')
+        title = f're-estimating norms ({name})'
+        batches = tqdm(images, desc=title, unit='batch', leave=False, disable=None)
+        recalibrate(copies[name], batches, estimate.depths, estimate.base_only)
     return copies
+
+
+def augmentation_of(facts: Mapping[str, Any]) -> AugmentSettings | None:
+    """Return the augmentation of the recipe that a source states; None if it states none."""
+    from anydepth_core.config import from_mapping
+    from anydepth_core.data.augment import AugmentSettings
+
+    try:
+        return from_mapping(facts['recipe']['augment'], AugmentSettings)
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def time_points(

@@ -118,7 +118,10 @@ def export_bundle(
     space = detector.depth_space
     class_names = _class_names(metadata, detector.num_classes)
     if dataset is not None and list(dataset.class_names) != class_names:
-        raise ValueError(f'{dataset.json_path} lists other classes than the checkpoint')
+        raise ValueError(
+            f'{dataset.json_path} lists other classes than the checkpoint: '
+            'give the data it was trained on, or leave out --data and --images'
+        )
     with tempfile.TemporaryDirectory() as folder:
         started = time.monotonic()
         path = Path(folder, 'master.onnx')
@@ -249,6 +252,7 @@ def _class_names(metadata: Mapping[str, Any], num_classes: int) -> list[str]:
     if not isinstance(names, list) or len(names) != num_classes:
         raise ValueError(
             f'the checkpoint states the class names {names!r}; '
-            f'the detector has {num_classes} classes, each needs a name'
+            f'the detector has {num_classes} classes, each needs a name: '
+            'give a checkpoint that anydepth train or convert has written'
         )
     return names

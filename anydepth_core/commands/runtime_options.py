@@ -53,6 +53,11 @@ def add_runtime_arguments(parser: argparse.ArgumentParser, threads: int = 0) -> 
         default=threads,
         help='inference threads on the CPU, 0 for all cores (%(default)s)',
     )
+    options.add_argument(
+        '--gpu-preprocess',
+        action='store_true',
+        help='let tensorrt resize and convert the images, too; on the CPU until it is built',
+    )
 
 
 def runtime_settings(args: argparse.Namespace, **others: Any) -> RuntimeSettings:
@@ -71,6 +76,7 @@ def runtime_settings(args: argparse.Namespace, **others: Any) -> RuntimeSettings
         precision=args.precision,
         device=args.device,
         threads=args.threads,
+        preprocess='runtime' if args.gpu_preprocess else 'cpu',
         **others,
     )
 
@@ -83,13 +89,15 @@ def node_parameters(settings: RuntimeSettings) -> dict[str, object]:
         'precision': settings.precision,
         'device': settings.device,
         'threads': settings.threads,
+        'gpu_preprocess': settings.preprocess == 'runtime',
     }
 
 
 def describe(settings: RuntimeSettings) -> str:
     """Return what runs the network, as the heading of a table says it."""
     if settings.backend == 'tensorrt':
-        return f'TensorRT ({settings.precision}), GPU {settings.device}'
+        where = ', preprocessing too' if settings.preprocess == 'runtime' else ''
+        return f'TensorRT ({settings.precision}), GPU {settings.device}{where}'
     return (
         f'ONNX Runtime ({settings.provider}, {settings.precision}), '
         f'{settings.threads or "all"} thread(s), spinning {"on" if settings.spinning else "off"}'

@@ -7,11 +7,17 @@ from dataclasses import replace
 import logging
 import os
 from pathlib import Path
+import shlex
+import signal
 from typing import TYPE_CHECKING
 
+from anydepth_core.errors import sentence
+
 if TYPE_CHECKING:
+    from anydepth_core.data.coco import CocoDataset
     from anydepth_core.train.distributed import Processes
     from anydepth_core.train.settings import TrainSettings
+    from anydepth_core.train.trainer import Trainer
 
 HELP = 'train a detector by a recipe (YAML), also under torchrun'
 
@@ -26,13 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='folder that the data paths of the recipe start from',
     )
     parser.add_argument(
-        '--output', required=True, type=Path, help='folder for checkpoints and metrics.csv'
+        '--output', required=True, type=Path, help='folder for checkpoints, logs and state'
     )
     parser.add_argument(
-        '--resume', action='store_true', help='go on with the run in the output folder'
+        '--resume',
+        action='store_true',
+        help='go on with the run in the output folder at the step where it ended',
     )
     parser.add_argument(
-        '--weights',
+        '--init',
         help='checkpoint to start from instead of that of the recipe, in any form that '
         'anydepth convert reads; with another number of classes, what depends on it starts fresh',
     )
@@ -46,6 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--limit', type=int, help='use only the first images of both sets (a quick trial)'
+    )
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='check recipe, data and memory with one small step, show the plan, write nothing',
     )
 
 
@@ -65,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     settings = load_recipe(args.config)
     given = {
         name: getattr(args, name)
-        for name in ('epochs', 'workers', 'weights')
+        for name in ('epochs', 'workers', 'init')
         if getattr(args, name) is not None
     }
     settings = replace(settings, **given)
@@ -84,32 +97,64 @@ def _train(args: argparse.Namespace, settings: TrainSettings, processes: Process
     from anydepth_core.train.trainer import Trainer
 
     data = settings.data
+    cache = data.cache and not args.dry_run
     train_set = CocoDataset(
-        args.data / data.train, args.data / data.train_images, cache=data.cache, limit=args.limit
+        args.data / data.train, args.data / data.train_images, cache=cache, limit=args.limit
     )
     # only the first process evaluates
     val_set = CocoDataset(
         args.data / data.val,
         args.data / data.val_images,
-        cache=data.cache and processes.first,
+        cache=cache and processes.first,
         limit=args.limit,
     )
+    if args.dry_run:
+        return _try(settings, train_set, val_set, args.output, processes)
+    trainer = Trainer(settings, train_set, val_set, args.output, processes, args.resume)
     try:
-        metrics = Trainer(settings, train_set, val_set, args.output, processes, args.resume).run()
-    except FloatingPointError as error:
-        raise RuntimeError(f'{error}; the last epoch is kept in {args.output}') from None
-    except ValueError as error:
-        # an error in a loading process arrives with that process's traceback around it
-        raise ValueError(str(error).strip().splitlines()[-1]) from None
-    except KeyboardInterrupt:
-        if not (args.output / 'state.safetensors').exists():
-            print('\nstopped before the end of the first epoch; nothing was saved')
-            return 130
-        print(
-            f'\nstopped; go on with: anydepth train {args.config} --data {args.data} '
-            f'--output {args.output} --resume'
-        )
-        return 130
+        metrics = trainer.run()
+    except KeyboardInterrupt as stop:
+        if processes.first:
+            print(f'\nstopped; {_kept(trainer)}\n{_again(args)}')
+        return 128 + getattr(stop, 'number', signal.SIGINT)
+    except (ArithmeticError, ValueError, RuntimeError, OSError) as error:
+        raise RuntimeError(f'{sentence(error)}; {_kept(trainer)}') from error
     for depth, figures in metrics.items():
         print(f'{depth}: AP {figures["AP"]:.3f}  AP50 {figures["AP50"]:.3f}')
     return 0
+
+
+def _try(
+    settings: TrainSettings,
+    train_set: CocoDataset,
+    val_set: CocoDataset,
+    output: Path,
+    processes: Processes,
+) -> int:
+    from anydepth_core.train.dry_run import dry_run
+
+    plan = dry_run(settings, train_set, val_set, output, processes)
+    if processes.first:
+        print(plan)
+    return 0
+
+
+def _kept(trainer: Trainer) -> str:
+    """Say what of a run that ended before its time is kept."""
+    if not trainer.state_path.exists():
+        return 'nothing was trained yet: start again without --resume'
+    epochs, steps = trainer.saved
+    return (
+        f'{epochs} epochs and {steps} of {trainer.steps} steps are kept in {trainer.output}: '
+        'go on with --resume'
+    )
+
+
+def _again(args: argparse.Namespace) -> str:
+    """Return the command that goes on with a run, or starts again if none is kept."""
+    words = ['anydepth', 'train', args.config, '--data', args.data, '--output', args.output]
+    for name in ('init', 'device', 'epochs', 'workers', 'limit'):
+        if getattr(args, name) is not None:
+            words += [f'--{name}', getattr(args, name)]
+    kept = (args.output / 'state.safetensors').exists()
+    return shlex.join([*map(str, words), *(['--resume'] if kept else [])])

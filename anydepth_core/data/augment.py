@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -13,6 +13,16 @@ from anydepth_core.structures import Target
 
 _MIN_SIDE_PX = 2.0
 _MIN_VISIBLE = 0.1
+_SHARES = (
+    'flip',
+    'mosaic',
+    'translate',
+    'photometric',
+    'zoom_out',
+    'crop',
+    'copy_paste',
+    'mixup',
+)
 
 
 @dataclass(frozen=True)
@@ -49,13 +59,19 @@ class AugmentSettings:
     """Probability that a part is cut out that overlaps an object by a drawn amount (RT-DETR: 0.8);
     not of a mosaic."""
 
+    copy_paste: float = 0.0
+    """Probability of each object of another image to be pasted in, where it hides little."""
+
+    mixup: float = 0.0
+    """Probability that the image is blended with another, made in the same way."""
+
     def __post_init__(self) -> None:
         """Refuse values outside their range.
 
         Raises:
             ValueError: naming the field, the value and the range.
         """
-        for name in ('flip', 'mosaic', 'translate', 'photometric', 'zoom_out', 'crop'):
+        for name in _SHARES:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f'augment.{name} is {getattr(self, name)}: give 0 to 1')
         if not 0 <= self.scale < 1:
@@ -64,6 +80,10 @@ class AugmentSettings:
             raise ValueError(f'augment.hsv is {self.hsv}: give three numbers from 0 to 1')
         if not 0 <= self.zoom_out_fill <= 255:
             raise ValueError(f'augment.zoom_out_fill is {self.zoom_out_fill}: give 0 to 255')
+
+    def plain(self) -> AugmentSettings:
+        """Return the settings of the plain epochs: every sample shows a single image."""
+        return replace(self, mosaic=0.0, copy_paste=0.0, mixup=0.0)
 
 
 @dataclass(frozen=True)

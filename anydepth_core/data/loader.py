@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 import multiprocessing
+import signal
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from anydepth_core.data.augment import (
 )
 from anydepth_core.data.coco import CocoDataset
 from anydepth_core.data.crop import zoom_and_crop
+from anydepth_core.data.mixing import copy_paste, mixup
 from anydepth_core.data.mosaic import mosaic
 from anydepth_core.data.photometric import photometric_distortion
 from anydepth_core.data.preprocess import resize_of
@@ -57,12 +59,20 @@ class Batch:
 
 
 class Loader(DataLoader[tuple[np.ndarray, Target]]):
-    """Yields :class:`Batch`; order and augmentation follow from the seed and the epoch alone."""
+    """Yields :class:`Batch`; order and augmentation follow from the seed and the epoch alone.
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose what the next iteration draws."""
-        assert isinstance(self.sampler, _EpochSampler)
-        self.sampler.epoch = epoch
+    Its length is that of a whole epoch.
+    """
+
+    def set_epoch(self, epoch: int, skipped: int = 0) -> None:
+        """Choose what the next iteration draws.
+
+        Args:
+            epoch: the epoch.
+            skipped: how many of its first batches are left out, because a run goes on after them.
+        """
+        assert isinstance(self.sampler, _EpochSampler) and self.batch_size is not None
+        self.sampler.epoch, self.sampler.skipped = epoch, skipped * self.batch_size
 
 
 def build_loader(
@@ -143,7 +153,8 @@ class _EpochSampler(Sampler[tuple[int, int]]):
     """Yield (epoch, index), so that workers learn the epoch from the sample they are asked for.
 
     Of several processes each takes every ``count``-th image of the common order; the last images
-    of the order that do not fill a round are left out.
+    of the order that do not fill a round are left out. The next iteration begins after the
+    ``skipped`` first images of the process; the length is that of a whole epoch.
     """
 
     def __init__(
@@ -153,7 +164,7 @@ class _EpochSampler(Sampler[tuple[int, int]]):
         self.seed = seed
         self.shuffle = shuffle
         self.shard = shard
-        self.epoch = 0
+        self.epoch, self.skipped = 0, 0
 
     def __len__(self) -> int:
         return self.count // self.shard[1]
@@ -163,7 +174,8 @@ class _EpochSampler(Sampler[tuple[int, int]]):
         if self.shuffle:
             order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
         first, step = self.shard
-        return iter([(self.epoch, int(index)) for index in order[first::step][: len(self)]])
+        mine = order[first::step][self.skipped : len(self)]
+        return iter([(self.epoch, int(index)) for index in mine])
 
 
 class _Samples(Dataset[tuple[np.ndarray, Target]]):
@@ -204,15 +216,32 @@ class _Samples(Dataset[tuple[np.ndarray, Target]]):
     def _augmented(
         self, index: int, settings: AugmentSettings, rng: np.random.Generator
     ) -> tuple[np.ndarray, Target]:
+        # What is switched off draws no chance, so that a recipe goes on drawing what it drew.
+        image, target = self._composed(index, settings, rng)
+        if settings.mixup and rng.random() < settings.mixup:
+            other = self._composed(self._another(rng), settings, rng)
+            image, target = mixup((image, target), other, rng)
+        if rng.random() < settings.flip:
+            image, target = flip_horizontally(image, target)
+        return vary_colour(image, settings.hsv, rng), target
+
+    def _composed(
+        self, index: int, settings: AugmentSettings, rng: np.random.Generator
+    ) -> tuple[np.ndarray, Target]:
+        """Put a mosaic or one image, and objects of another, into the network input."""
         if rng.random() < settings.mosaic:
             indices = (index, *rng.integers(len(self.dataset), size=3))
             samples = [self.dataset.load(int(i)) for i in rng.permutation(indices)]
             image, target = mosaic(samples, self.size, settings, rng)
         else:
             image, target = self._single(index, settings, rng)
-        if rng.random() < settings.flip:
-            image, target = flip_horizontally(image, target)
-        return vary_colour(image, settings.hsv, rng), target
+        if settings.copy_paste:
+            source = self._single(self._another(rng), settings, rng)
+            image, target = copy_paste((image, target), source, settings.copy_paste, rng)
+        return image, target
+
+    def _another(self, rng: np.random.Generator) -> int:
+        return int(rng.integers(len(self.dataset)))
 
     def _single(
         self, index: int, settings: AugmentSettings, rng: np.random.Generator
@@ -225,5 +254,8 @@ class _Samples(Dataset[tuple[np.ndarray, Target]]):
 
 
 def _start_worker(_: int) -> None:
+    # Ctrl-C reaches all processes; the parent still needs the batches of the step it is in, and
+    # ends the workers itself
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # one thread per worker: the workers are the parallelism
     cv2.setNumThreads(0)

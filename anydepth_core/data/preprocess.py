@@ -35,6 +35,12 @@ class Geometry:
     image_size: tuple[int, int]
     network_size: tuple[int, int]
 
+    @property
+    def placed_size(self) -> tuple[int, int]:
+        """(height, width) of the image inside the network input, in network pixels."""
+        height, width = self.image_size
+        return round(self.scale[1] * height), round(self.scale[0] * width)
+
     def to_network(self, boxes_xyxy_px: np.ndarray) -> np.ndarray:
         """Map boxes (N, 4) from image pixels to network pixels.
 
@@ -118,8 +124,7 @@ def letterbox(image_bgr: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray,
     _check_size(size)
     geometry = fit((image_bgr.shape[0], image_bgr.shape[1]), size)
     top, left = geometry.pad_top, geometry.pad_left
-    bottom = top + round(geometry.scale[1] * geometry.image_size[0])
-    right = left + round(geometry.scale[0] * geometry.image_size[1])
+    bottom, right = top + geometry.placed_size[0], left + geometry.placed_size[1]
     canvas = np.full((size[0], size[1], 3), PAD_VALUE, np.uint8)
     inner = canvas[top:bottom, left:right]
     if inner.shape == image_bgr.shape:
@@ -160,6 +165,8 @@ Resize = Callable[[np.ndarray, tuple[int, int]], tuple[np.ndarray, Geometry]]
 RESIZES: dict[str, Resize] = {'letterbox': letterbox, 'stretch': stretch}
 """How an image becomes a network input, by the name that detectors and bundles use."""
 
+_PLACEMENTS = {'letterbox': fit, 'stretch': fill}
+
 
 def to_tensor(image_bgr: np.ndarray) -> np.ndarray:
     """Turn (h, w, 3) uint8 BGR into (1, 3, h, w) float32 RGB in [0, 1], contiguous."""
@@ -191,6 +198,21 @@ def preprocess(
     """
     boxed, geometry = resize_of(resize)(image_bgr, size)
     return to_tensor(boxed), geometry
+
+
+def place(image_size: tuple[int, int], size: tuple[int, int], resize: str) -> Geometry:
+    """Return the geometry of :func:`preprocess` without an image.
+
+    Args:
+        image_size: (height, width) of the image.
+        size: (height, width) of the network input.
+        resize: ``letterbox`` or ``stretch``.
+
+    Raises:
+        ValueError: if there is no such resize.
+    """
+    resize_of(resize)
+    return _PLACEMENTS[resize](image_size, size)
 
 
 def resize_of(name: str) -> Resize:

@@ -175,7 +175,10 @@ def read_report(path: str | Path) -> BenchmarkReport:
     try:
         return from_mapping(json.loads(Path(path).read_text(encoding='utf-8')), BenchmarkReport)
     except (OSError, ValueError) as error:
-        raise ValueError(f'{path} is no report of anydepth benchmark: {error}') from None
+        raise ValueError(
+            f'{path} is no report of anydepth benchmark ({error}): '
+            'give a file that its --output has written'
+        ) from None
 
 
 def _plain(value: Any) -> Any:

@@ -76,9 +76,9 @@ def run_benchmark(
         ValueError: if the back end cannot keep all points ready, or a peer takes no image.
         RuntimeError: if the back end fails or a peer cannot be run.
     """
-    for_peers = replace(settings, backend='onnxruntime', precision='fp32')
+    for_peers = replace(settings, backend='onnxruntime', precision='fp32', preprocess='cpu')
     pipeline = Pipeline(bundle, runtime)
-    in_use = _prepare(pipeline, plan.points)
+    in_use = _prepare(pipeline, plan)
     peers, added_mb = _open_peers(plan, for_peers)
     latencies = _measure(pipeline, peers, plan)
     idle_w, energies = _energies(pipeline, plan)
@@ -119,11 +119,12 @@ def multiply_adds(bundle: Bundle, points: Sequence[OperatingPoint]) -> list[floa
     return [float(count(graphs.graph(point))['total']) for point in points]
 
 
-def _prepare(pipeline: Pipeline, points: Sequence[OperatingPoint]) -> list[_InUse]:
+def _prepare(pipeline: Pipeline, plan: Plan) -> list[_InUse]:
     """Make every point ready; return the memory in use before, and after each."""
+    points, image_size = plan.points, (plan.image_bgr.shape[0], plan.image_bgr.shape[1])
     in_use = [_in_use(pipeline.runtime)]
     for point in tqdm(points, desc='building', unit='depth', leave=False, disable=None):
-        pipeline.prepare(point)
+        pipeline.prepare(point, image_size)
         in_use.append(_in_use(pipeline.runtime))
     if not all(map(pipeline.runtime.ready, points)):
         raise ValueError(

@@ -20,6 +20,7 @@ from anydepth_core.evaluation.ladder_search import (
     pareto_front,
 )
 from anydepth_core.evaluation.latency import Latency
+from anydepth_core.evaluation.recalibrate import Estimate
 from anydepth_core.evaluation.size_and_class import Breakdown, breakdown
 from anydepth_core.evaluation.torch_predict import torch_predict
 from anydepth_core.export.specialise import specialise
@@ -186,6 +187,21 @@ def choose_norms(
     means = {name: sum(p.ap for p in found) / len(found) for name, found in measured.items()}
     first, best = next(iter(means)), max(means, key=lambda name: means[name])
     return (best if means[best] >= means[first] + LEAST_GAIN else first), measured
+
+
+def estimates(detector: Detector) -> dict[str, Estimate]:
+    """Return the estimates of norms that may take the place of those of the training, by name.
+
+    Norms that only full and base have trained meet other images at the depths between: ``mixed``
+    averages over full, base and the two halves.
+    """
+    mixed = tuple(mixed_ends(detector))
+    return {
+        'base': Estimate(('base',), base_only=True),
+        'all': Estimate(('full', 'base')),
+        'base, augmented': Estimate(('base',), augmented=True, base_only=True),
+        'mixed, augmented': Estimate(mixed, augmented=True),
+    }
 
 
 def mixed_ends(detector: Detector) -> list[DepthConfig]:

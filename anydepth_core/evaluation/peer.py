@@ -114,8 +114,9 @@ class Peer:
             self._session = open_session(str(file.path), session_options(settings), settings)
         except RuntimeError as error:
             raise RuntimeError(
-                f'--compare {file.path}: ONNX Runtime cannot open it: '
-                f'{sentence(error.__cause__ or error)}'
+                f'--compare {file.path}: ONNX Runtime cannot open it '
+                f'({sentence(error.__cause__ or error)}): give a whole ONNX file, or update '
+                'onnxruntime if the file is newer'
             ) from None
         try:
             self._feeds = fill(self._session.get_inputs(), image_bgr, size)
@@ -126,8 +127,8 @@ class Peer:
         except Exception as error:  # ONNX Runtime has its own types
             raise RuntimeError(
                 f'--compare {file.path}: ONNX Runtime cannot run it with '
-                f'{_described(self.inputs)} (--compare-size changes open sizes): '
-                f'{sentence(error)}'
+                f'{_described(self.inputs)} ({sentence(error)}): give another --compare-size '
+                'where the file leaves the size open, else export it for one image'
             ) from None
 
     @property
@@ -162,11 +163,16 @@ def fill(
     """
     for one in inputs:
         if one.type not in _TYPES:
-            raise ValueError(f'input {one.name} is a {one.type}, which cannot be filled')
+            raise ValueError(
+                f'input {one.name} is a {one.type}, which cannot be filled: '
+                'export it with inputs that are tensors of numbers'
+            )
     of_image = next((one for one in inputs if len(one.shape) == 4), None)
     if of_image is None:
         listed = ', '.join(f'{one.name} {one.shape}' for one in inputs)
-        raise ValueError(f'none of its inputs takes an image (1, 3, H, W): {listed}')
+        raise ValueError(
+            f'none of its inputs ({listed}) takes an image (1, 3, H, W): give a detector'
+        )
     images, (height, width) = _images(of_image, image_bgr, size)
     return {
         one.name: images if one is of_image else _extra(one, (width, height)) for one in inputs
@@ -183,7 +189,10 @@ def _images(
     channels_last = sides[0] != 3 and sides[2] == 3
     channels, height, width = (sides[2], *sides[:2]) if channels_last else sides
     if channels not in (None, 3):
-        raise ValueError(f'input {one.name} takes {channels} channels, but images have 3')
+        raise ValueError(
+            f'input {one.name} takes {channels} channels, but images have 3: '
+            'give a detector for RGB images'
+        )
     taken = (height or size[0], width or size[1])
     images, _ = preprocess(image_bgr, taken, 'stretch')
     kind = np.dtype(_TYPES[one.type])

@@ -2,14 +2,15 @@
 
 Training updates the statistics of a switched norm at full and at base depth only, and those of a
 norm that every depth shares (stem, head) at both; they are moving averages over weights that still
-changed and over augmented images. Here the weights are fixed and the images plain: every norm gets
-the average over all batches and depths that reach it. Weights and biases stay as they are.
+changed. Here the weights are fixed: every norm gets the average over all batches and depths that
+reach it. Weights and biases stay as they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 import copy
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -17,10 +18,29 @@ import numpy as np
 import torch
 from torch import nn
 
+from anydepth_core.data.augment import AugmentSettings
+from anydepth_core.data.loader import build_loader
 from anydepth_core.data.pictures import SUFFIXES
 from anydepth_core.data.preprocess import preprocess
 from anydepth_core.depth import DepthConfig
 from anydepth_core.models.detector import Detector
+from anydepth_core.structures import Target
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A way to estimate the statistics of norms.
+
+    Attributes:
+        depths: depths that the images run at.
+        augmented: images as the plain epochs of the training show them, instead of as evaluation
+            does.
+        base_only: each ``norm_base`` and no other norm.
+    """
+
+    depths: tuple[DepthConfig | str, ...]
+    augmented: bool = False
+    base_only: bool = False
 
 
 @torch.no_grad()
@@ -113,6 +133,57 @@ def batches_of(
         size = image_sizes[number % len(image_sizes)]
         batch = [preprocess(_read(path), size, resize)[0] for path in files[start:][:batch_size]]
         yield torch.from_numpy(np.concatenate(batch))
+
+
+def augmented_batches_of(
+    files: Sequence[Path],
+    image_size: tuple[int, int],
+    resize: str,
+    augment: AugmentSettings,
+    batch_size: int = 32,
+) -> Iterator[torch.Tensor]:
+    """Yield images as batches (B, 3, H, W) as the plain epochs of a training show them.
+
+    Each image is shown once. Chance is the same each time.
+
+    Args:
+        files: image files.
+        image_size: (height, width).
+        resize: how an image becomes a network input, ``Detector.resize``.
+        augment: augmentation of the training.
+        batch_size: images in a batch.
+
+    Raises:
+        ValueError: if a file is no readable image.
+    """
+    pictures = _Pictures(files)
+    loader = build_loader(
+        pictures,  # type: ignore[arg-type]
+        image_size,
+        batch_size,
+        augment.plain(),
+        workers=0,
+        seed=0,
+        shuffle=False,
+        resize=resize,
+    )
+    for batch in loader:
+        yield batch.images.float() / 255
+
+
+class _Pictures:
+    """Image files as a data set of which the objects are not known."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self.files = files
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def load(self, index: int) -> tuple[np.ndarray, Target]:
+        """Read an image."""
+        nothing = Target(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+        return _read(self.files[index]), nothing
 
 
 def _read(path: Path) -> np.ndarray:

@@ -223,7 +223,9 @@ def default_bundle_path() -> Path:
 def _read_yaml(directory: Path) -> object:
     path = directory / MANIFEST
     if not path.is_file():
-        raise ValueError(f'the file is missing, so {directory} is no bundle')
+        raise ValueError(
+            f'the file is missing, so {directory} is no bundle: give the directory of one'
+        )
     try:
         with path.open('rb') as file:
             content = file.read(_MOST_YAML + 1)
@@ -231,7 +233,9 @@ def _read_yaml(directory: Path) -> object:
             raise ValueError(f'larger than {_MOST_YAML} bytes')
         return yaml.safe_load(content.decode('utf-8'))
     except Exception as error:  # PyYAML raises almost anything, from KeyError to RecursionError
-        raise ValueError(f'not readable as YAML ({sentence(error)})') from None
+        raise ValueError(
+            f'not readable as YAML ({sentence(error)}): download or export the bundle again'
+        ) from None
 
 
 def _to_yaml(manifest: Manifest) -> str:
@@ -245,7 +249,8 @@ def _to_yaml(manifest: Manifest) -> str:
         )
     except yaml.representer.RepresenterError as error:
         raise ValueError(
-            f'the metadata holds a value that YAML has no plain form for: {error.args[-1]!r}'
+            f'the metadata holds {error.args[-1]!r}, which has no plain form in YAML: '
+            'give numbers, texts, lists and mappings only'
         ) from None
 
 
@@ -263,7 +268,9 @@ def _verified(path: Path, expected: str) -> bytes:
             raise ValueError(f'{path} is missing: download or export the bundle again')
         content = path.read_bytes()
     except OSError as error:
-        raise ValueError(f'{path} cannot be read ({error.strerror}): mend that') from None
+        raise ValueError(
+            f'{path} cannot be read ({error.strerror}): mend that, or export the bundle again'
+        ) from None
     found = _sha256(content)
     if found != expected:
         raise ValueError(
@@ -278,7 +285,8 @@ def _class_names(path: Path, content: bytes) -> tuple[str, ...]:
         lines = content.decode('utf-8').removesuffix('\n').split('\n')
     except UnicodeDecodeError as error:
         raise ValueError(
-            f'{path} is no UTF-8 text ({error.reason} at byte {error.start})'
+            f'{path} is no UTF-8 text ({error.reason} at byte {error.start}): '
+            'save it as UTF-8, then export the bundle again'
         ) from None
     names = tuple(line.strip() for line in lines)
     if not all(names):

@@ -100,7 +100,7 @@ def _check_facts(path: Path, model: onnx.ModelProto, manifest: Manifest, num_cla
         if name not in facts or facts[name] != value:
             raise ValueError(
                 f'{path} does not belong to the bundle: '
-                f'expected {name} {value!r}, found {facts.get(name)!r}'
+                f'expected {name} {value!r}, found {facts.get(name)!r}; export the bundle again'
             )
 
 
@@ -116,7 +116,7 @@ def _check_values(
     if set(found) != set(expected):
         raise ValueError(
             f'{path} is no master ONNX: expected the {kind} {", ".join(sorted(expected))}, '
-            f'found {", ".join(sorted(found))}'
+            f'found {", ".join(sorted(found))}; export the bundle again'
         )
     for name, (kind_of_number, shape) in expected.items():
         found_kind, found_shape = found[name]
@@ -127,7 +127,7 @@ def _check_values(
         if found_kind != kind_of_number or not fits:
             raise ValueError(
                 f'{path} does not keep the contract: expected {name} {kind_of_number} '
-                f'{_text(shape)}, found {found_kind} {_text(found_shape)}'
+                f'{_text(shape)}, found {found_kind} {_text(found_shape)}; export the bundle again'
             )
 
 

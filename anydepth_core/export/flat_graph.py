@@ -103,7 +103,10 @@ class FlatGraph:
     def _take_branch(self, node: onnx.NodeProto) -> None:
         condition = self.constants.get(self.resolve(node.input[0]))
         if condition is None:
-            raise RuntimeError(f'the branch of {node.name} is not chosen by the depth alone')
+            raise RuntimeError(
+                f'the branch of {node.name} is not chosen by the depth alone: '
+                'write the master with anydepth export'
+            )
         wanted = 'then_branch' if condition.item() else 'else_branch'
         branch = next(attribute.g for attribute in node.attribute if attribute.name == wanted)
         self.add(branch)

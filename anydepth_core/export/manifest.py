@@ -109,7 +109,9 @@ def parse_manifest(value: object) -> Manifest:
         ValueError: naming the field, what it holds and what is allowed.
     """
     if not isinstance(value, Mapping) or 'format' not in value:
-        raise ValueError("the field 'format' is missing, so this is no bundle")
+        raise ValueError(
+            "the field 'format' is missing, so this is no bundle: give the directory of one"
+        )
     _check_format(value['format'])
     fields = _mapping(value, 'the top level', _FIELDS, ('postprocessing',))
     model = _mapping(fields['model'], 'model', _MODEL_FIELDS, ('max_decoder_layers',))
@@ -119,7 +121,7 @@ def parse_manifest(value: object) -> Manifest:
     classes_file = _text(fields['classes'], 'classes')
     for name in (MASTER, classes_file):
         if name not in files:
-            raise ValueError(f"the field 'files' does not list {name!r}")
+            raise ValueError(f"the field 'files' does not list {name!r}: export the bundle again")
     return Manifest(
         model_name=_text(model['name'], 'model.name'),
         variant=_text(model['variant'], 'model.variant'),
@@ -204,7 +206,8 @@ def _resize(preprocessing: object) -> str:
             return resize
     raise ValueError(
         f"the field 'preprocessing' is {_shown(preprocessing)}, "
-        f'this version can only do {" or ".join(map(str, PREPROCESSING.values()))}'
+        f'this version can only do {" or ".join(map(str, PREPROCESSING.values()))}: '
+        'update anydepth, or export the bundle again'
     )
 
 
@@ -213,7 +216,8 @@ def _suppression(value: object) -> str:
     if not isinstance(given, str) or given not in SUPPRESSIONS:
         raise ValueError(
             f"the field 'postprocessing.suppression' is {_shown(given)}, "
-            f'this version can only do {" or ".join(SUPPRESSIONS)}'
+            f'this version can only do {" or ".join(SUPPRESSIONS)}: '
+            'update anydepth, or export the bundle again'
         )
     return given
 
@@ -236,7 +240,7 @@ def _space(model: Mapping[str, Any]) -> DepthSpace:
     if most is not None and layers is None:
         raise ValueError(
             f"the field 'model.max_decoder_layers' is {_shown(most)}, "
-            "but 'model.decoder_layers' says that there is no decoder"
+            "but 'model.decoder_layers' says that there is no decoder: export the bundle again"
         )
     if most is not None:
         most = _whole(most, 'model.max_decoder_layers', layers or 1, 1000)
@@ -302,7 +306,9 @@ def _mapping(
         allowed = (*names, *optional)
         unknown = [name for name in value if name not in allowed]
         if missing:
-            raise ValueError(f'the field {missing[0]!r} is missing in {field}')
+            raise ValueError(
+                f'the field {missing[0]!r} is missing in {field}: export the bundle again'
+            )
         if unknown:
             raise ValueError(
                 f'the field {unknown[0]!r} in {field} is unknown: allowed are {", ".join(allowed)}'

@@ -167,7 +167,7 @@ def _check_weights(weights: dict[str, torch.Tensor], half: bool) -> None:
         largest = float(tensor.detach().abs().max())
         if not np.isfinite(largest):
             raise ValueError(
-                f'weight {name} is not finite; a detector like this cannot be exported'
+                f'weight {name} is not finite, its training has failed: give another checkpoint'
             )
         if half and tensor.dim() >= 2 and largest > _HALF_LIMIT:
             raise ValueError(

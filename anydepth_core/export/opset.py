@@ -1,7 +1,7 @@
 """Write a specialised graph in an older opset, for builders that know no newer one.
 
 TensorRT 8.6 reads opset 17 at most. An operator whose definition did not change since then is
-taken as it is; the three that changed in opset 18 and that detectors use are rewritten; any other
+taken as it is; the four that changed in opset 18 and that detectors use are rewritten; any other
 is refused.
 """
 
@@ -93,6 +93,11 @@ def _resize_of_all_axes(node: onnx.NodeProto, _: _Constants) -> bool:
     return new.isdisjoint(attribute.name for attribute in node.attribute)
 
 
+def _pad_of_all_axes(node: onnx.NodeProto, _: _Constants) -> bool:
+    """Accept padding of every axis; the operand that names axes is new in opset 18."""
+    return len(node.input) <= 3
+
+
 def _drop_unused_constants(graph: onnx.GraphProto) -> None:
     used = {name for node in graph.node for name in node.input}
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
@@ -106,5 +111,6 @@ _REWRITES: dict[str, Callable[[onnx.NodeProto, _Constants], bool]] = {
     ),
     'Split': _split_by_sizes,
     'Resize': _resize_of_all_axes,
+    'Pad': _pad_of_all_axes,
 }
 """Give a node its older form and return True, or return False if there is none."""

@@ -84,7 +84,10 @@ class Weights:
         """
         unused = [name for name, users in self._users.items() if not users]
         if unused:
-            raise RuntimeError(f'the forward pass never uses the weights {", ".join(unused)}')
+            raise RuntimeError(
+                f'the forward pass never uses the weights {", ".join(unused)}: '
+                'remove them, or name them in training_only of the detector'
+            )
         for name, users in self._users.items():
             home = users[0] if len(users) == 1 else root
             home.weight(name, self._tensors[name].detach().numpy(), self._cast_name(name))

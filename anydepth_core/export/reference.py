@@ -109,7 +109,7 @@ class Reference:
         raise RuntimeError(
             f'rounding alone changes the queries or moves the outputs by {rounding:.1e} on all '
             f'{_TRIES} images of {size[0]}x{size[1]} (at most {_LARGEST_ROUNDING:.0e} can be '
-            'compared): an export of this detector cannot be verified'
+            'compared), so an export of this detector cannot be verified: train it, or another one'
         )
 
 

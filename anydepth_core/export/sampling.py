@@ -24,7 +24,10 @@ def grid_sample(
 ) -> str:
     """Write ``F.grid_sample`` in the form the recorder was asked for."""
     if (mode, padding_mode, bool(align_corners)) != ('bilinear', 'zeros', False):
-        raise RuntimeError('only bilinear grid_sample with zeros outside has an ONNX form here')
+        raise RuntimeError(
+            'grid_sample has an ONNX form here only if it is bilinear with zeros outside: '
+            'use mode and padding_mode as they are by default, and align_corners=False'
+        )
     return FORMS[to.sampling](to, to.value(x), to.value(grid), x.shape[1])
 
 

@@ -54,7 +54,8 @@ def specialise(
     space = depth_space_of(master)
     if len(flags) != len(space.stages):
         raise ValueError(
-            f'{len(flags)} depth flags given; the master has {len(space.stages)} stages'
+            f'{len(flags)} depth flags given; the master has {len(space.stages)} stages: '
+            'give one flag for each'
         )
     if size is not None and (
         min(size) < SIZE_MULTIPLE or any(side % SIZE_MULTIPLE for side in size)

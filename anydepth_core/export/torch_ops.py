@@ -48,7 +48,7 @@ def _sigmoid(to: Writer, result: torch.Tensor, x: torch.Tensor) -> str:
 
 def _gelu(to: Writer, result: torch.Tensor, x: torch.Tensor, approximate: str = 'none') -> str:
     if approximate != 'none':
-        raise RuntimeError('only the exact gelu has an ONNX form here')
+        raise RuntimeError("only the exact gelu has an ONNX form here; use approximate='none'")
     # opset 18 has no Gelu; back ends know this form of it
     scaled = to.graph.node('Div', (to.value(x), to.value(math.sqrt(2))))
     share = to.graph.node('Add', (to.graph.node('Erf', (scaled,)), to.value(1.0)))
@@ -122,7 +122,10 @@ def _meshgrid(
 
 
 def _to(to: Writer, result: torch.Tensor, x: torch.Tensor, *args: Any, **kwargs: Any) -> str:
-    raise RuntimeError(f'a change from {x.dtype} to {result.dtype} has no ONNX form here')
+    raise RuntimeError(
+        f'a change from {x.dtype} to {result.dtype} has no ONNX form here; '
+        'add one to anydepth_core/export/torch_ops.py'
+    )
 
 
 def _full_like(to: Writer, result: torch.Tensor, x: torch.Tensor, fill_value: float) -> str:

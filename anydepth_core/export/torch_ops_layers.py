@@ -164,7 +164,7 @@ def _window(kernel: Sides, stride: Sides | None, padding: Sides) -> dict[str, li
 def _refuse(function: str, **options: bool) -> None:
     for option, used in options.items():
         if used:
-            raise RuntimeError(f'{function} with {option} has no ONNX form here')
+            raise RuntimeError(f'{function} with {option} has no ONNX form here; leave it out')
 
 
 def _pair(value: Sides) -> list[int]:

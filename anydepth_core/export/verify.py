@@ -112,7 +112,8 @@ def check(differences: Sequence[Difference]) -> None:
         raise RuntimeError(
             f'{len(bad)} of {len(differences)} ONNX outputs differ from torch; '
             f'worst: {worst.output} of the {worst.graph} graph at {worst.depth}, '
-            f'{height}x{width}: {worst.error:.1e}, accepted: {worst.tolerance:.1e}'
+            f'{height}x{width}: {worst.error:.1e}, accepted: {worst.tolerance:.1e}; '
+            'do not use this export, try other versions of torch and onnxruntime'
         )
 
 

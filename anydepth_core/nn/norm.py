@@ -60,3 +60,17 @@ def normalise_apart(
         return statistics(x) * affine.weight.view(-1, 1, 1) + affine.bias.view(-1, 1, 1)
     mean, variance = statistics.running_mean, statistics.running_var
     return F.batch_norm(x, mean, variance, affine.weight, affine.bias, False, 0.0, statistics.eps)
+
+
+def share_norms(module: nn.Module) -> None:
+    """Let the base depth use the norms of the full depth, for comparison with the method.
+
+    Every ``norm_base`` (``norm1_base`` ...) gets the very tensors of its ``norm``: parameters and
+    running statistics. Call it where the module already is on its device.
+    """
+    for owner in module.modules():
+        for name, norm_base in owner.named_children():
+            if name.startswith('norm') and name.endswith('_base'):
+                norm = owner.get_submodule(name.removesuffix('_base'))
+                for key in norm_base.state_dict():
+                    setattr(norm_base, key, getattr(norm, key))

@@ -11,6 +11,7 @@ from anydepth_core.runtime.providers import PROVIDERS
 from anydepth_core.runtime.runtime import Runtime
 
 BACKENDS = ('onnxruntime', 'tensorrt')
+PREPROCESSORS = ('cpu', 'runtime')
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class RuntimeSettings:
         device: number of the accelerator.
         engine_cache: directory of the engines built on this device, None for the user's cache.
         workspace_mb: most memory that building an engine may use, None for what is free.
+        preprocess: where an image becomes a network input: on the ``cpu``, or in the ``runtime``,
+            which is the GPU; only tensorrt can do that.
     """
 
     backend: str = 'onnxruntime'
@@ -38,6 +41,7 @@ class RuntimeSettings:
     device: int = 0
     engine_cache: Path | None = None
     workspace_mb: int | None = None
+    preprocess: str = 'cpu'
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -45,7 +49,12 @@ class RuntimeSettings:
         Raises:
             ValueError: if one is not legal; the message says what is.
         """
-        choices = {'backend': BACKENDS, 'provider': PROVIDERS, 'precision': PRECISIONS}
+        choices = {
+            'backend': BACKENDS,
+            'provider': PROVIDERS,
+            'precision': PRECISIONS,
+            'preprocess': PREPROCESSORS,
+        }
         for name, legal in choices.items():
             value = getattr(self, name)
             if value not in legal:
@@ -54,6 +63,11 @@ class RuntimeSettings:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f'{name} {value} is not legal: give {least} or more')
+        if self.preprocess == 'runtime' and self.backend != 'tensorrt':
+            raise ValueError(
+                f'the back end {self.backend} does not preprocess on the GPU: '
+                'use the back end tensorrt, or leave preprocessing to the CPU'
+            )
 
 
 DEFAULTS = RuntimeSettings()

@@ -32,13 +32,16 @@ class LevelGraphs:
         self._master: onnx.ModelProto | None = None
         self._lock = threading.Lock()
 
-    def graph(self, point: OperatingPoint, precision: str = 'fp32') -> onnx.ModelProto:
+    def graph(
+        self, point: OperatingPoint, precision: str = 'fp32', gather: bool = False
+    ) -> onnx.ModelProto:
         """Make the static graph of an operating point.
 
         Args:
             point: depth and input size.
             precision: ``fp32``, or ``fp16`` for half precision wherever that is safe; inputs and
                 outputs stay float32.
+            gather: replace GridSample nodes by index arithmetic.
 
         Returns:
             A new model with the input ``images`` (1, 3, H, W) and the outputs ``boxes`` (1, 4, A)
@@ -57,6 +60,10 @@ class LevelGraphs:
         depth = self._bundle.space.parse(point.depth)
         size = check_size(list(point.image_size), 'input size')
         model = specialise(self._loaded(), depth.stages, size, decoder_layers=depth.decoder_layers)
+        if gather:
+            from anydepth_core.export.gather_sampling import gather_sampling
+
+            model = gather_sampling(model)
         if precision == 'fp32':
             return model
 

@@ -72,10 +72,16 @@ class OnnxRuntime:
         try:
             boxes, scores = session.run(['boxes', 'scores'], {'images': images})
         except Exception as error:  # ONNX Runtime has its own types
-            raise RuntimeError(f'ONNX Runtime failed: {sentence(error)}') from error
+            raise RuntimeError(
+                f"ONNX Runtime failed ({sentence(error)}): check the bundle with 'anydepth bundle "
+                "verify', or update onnxruntime"
+            ) from error
         return boxes[0], scores[0]
 
-    def prepare(self, point: OperatingPoint) -> None:
+    def run_image(self, image_bgr: np.ndarray, point: OperatingPoint) -> None:
+        """Return None: preprocessing is left to the CPU."""
+
+    def prepare(self, point: OperatingPoint, image_size: tuple[int, int] | None = None) -> None:
         """Build the session of ``point`` unless it is there."""
         self._session(point)
 

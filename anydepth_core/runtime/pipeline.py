@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from anydepth_core.data.preprocess import preprocess
+from anydepth_core.data.preprocess import check_image, place, preprocess
 from anydepth_core.depth import DepthConfig, OperatingPoint
 from anydepth_core.export.bundle import Bundle, load_bundle
 from anydepth_core.export.manifest import check_size
@@ -51,18 +51,26 @@ class Pipeline:
             settings: what counts as a detection in this image.
 
         Returns:
-            The detections in pixels of ``image_bgr`` and the time each step took.
+            The detections in pixels of ``image_bgr`` and the time each step took; where the back
+            end preprocesses, that is part of the inference.
 
         Raises:
             ValueError: if the image or the depth is not legal.
             RuntimeError: if the back end fails.
         """
         point = self.resolve(depth)
-        start = time.perf_counter()
-        images, geometry = preprocess(image_bgr, point.image_size, self.bundle.resize)
-        preprocessed = time.perf_counter()
-        boxes, scores = self.runtime.run(images, point)
+        check_image(image_bgr)
+        start = preprocessed = time.perf_counter()
+        outputs = self.runtime.run_image(image_bgr, point)
+        if outputs is None:
+            images, geometry = preprocess(image_bgr, point.image_size, self.bundle.resize)
+            preprocessed = time.perf_counter()
+            outputs = self.runtime.run(images, point)
+        else:
+            size = (image_bgr.shape[0], image_bgr.shape[1])
+            geometry = place(size, point.image_size, self.bundle.resize)
         inferred = time.perf_counter()
+        boxes, scores = outputs
         detections = postprocess(
             boxes, scores, geometry, settings or self.settings, self.bundle.suppression
         )
@@ -85,15 +93,23 @@ class Pipeline:
             return depth
         return self.bundle.ladder.parse(depth, self.bundle.image_size)
 
-    def prepare(self, depth: int | str | DepthConfig | OperatingPoint) -> OperatingPoint:
+    def prepare(
+        self,
+        depth: int | str | DepthConfig | OperatingPoint,
+        image_size: tuple[int, int] | None = None,
+    ) -> OperatingPoint:
         """Build what a depth needs ahead of its first frame and return its operating point.
+
+        Args:
+            depth: a ladder level, a depth, or an operating point.
+            image_size: (height, width) of the images, where the back end may preprocess them.
 
         Raises:
             ValueError: if the depth is not legal.
             RuntimeError: if the back end fails.
         """
         point = self.resolve(depth)
-        self.runtime.prepare(point)
+        self.runtime.prepare(point, image_size)
         return point
 
     def close(self) -> None:

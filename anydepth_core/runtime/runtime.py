@@ -48,10 +48,35 @@ class Runtime(Protocol):
         """
         ...
 
-    def prepare(self, point: OperatingPoint) -> None:
+    def run_image(
+        self, image_bgr: np.ndarray, point: OperatingPoint
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Preprocess an image and run the detector on it, where the settings ask for both.
+
+        The first image of a size makes the back end build what it needs in the background.
+
+        Args:
+            image_bgr: (H, W, 3) uint8.
+            point: depth and input size.
+
+        Returns:
+            As :meth:`run`; None where this is not asked for, not ready or not possible: then
+            preprocess on the CPU.
+
+        Raises:
+            RuntimeError: if the back end fails or was closed.
+        """
+        ...
+
+    def prepare(self, point: OperatingPoint, image_size: tuple[int, int] | None = None) -> None:
         """Build what ``point`` needs ahead of its first frame; raises as ``run``.
 
         A point that is ready counts as used, and nothing is built.
+
+        Args:
+            point: depth and input size.
+            image_size: (height, width) of the images that ``run_image`` will be given; what it
+                needs is built, too, where the settings ask for it.
         """
         ...
 

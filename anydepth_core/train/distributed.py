@@ -5,7 +5,9 @@ the processes in every backward pass. A step has two of them, into the same grad
 full pass these are the mean over the processes. The base pass adds its own part, different in
 every process, and the sum is averaged: the first part is equal everywhere, so its mean is itself,
 and the second becomes its mean. Averaging once, after the base pass, would be wrong: a refinement
-takes no part in that pass, so its gradients would stay those of one process.
+takes no part in that pass, so its gradients would stay those of one process. Where the gradients
+of several batches add up, those of the first ones stay in their process (``postponed``) and go
+with those of the last one, pass by pass: a pass trains the same weights whatever its images show.
 """
 
 from __future__ import annotations
@@ -16,9 +18,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 import os
 from typing import Any
+import warnings
 
 import torch
 from torch import distributed, nn
+
+from anydepth_core.nn.sync_norm import synchronise_norms
 
 STEP_TIMEOUT = timedelta(minutes=30)
 """How long one process may lag behind the others inside an epoch."""
@@ -58,6 +63,15 @@ class Processes:
         distributed.all_reduce(mean)
         return mean / self.count
 
+    def normaliser(self, number: torch.Tensor) -> torch.Tensor:
+        """Return what each process divides its sum by so that the mean is the sum over the number.
+
+        Args:
+            number: () what the joint images are counted by, for example targets, as far as they
+                are of this process. The number of all processes counts as at least 1.
+        """
+        return self.average(number).clamp(min=1 / self.count)
+
     def any(self, flag: bool) -> bool:
         """Whether the flag is set in any process."""
         if self.count == 1:
@@ -81,22 +95,40 @@ class Processes:
     def parallel(self, detector: nn.Module) -> nn.Module | None:
         """Wrap a detector so that its backward passes average gradients; None for one process.
 
-        On GPUs its norms use the statistics of all processes from then on; on CPUs, where torch
-        has no such norm, every process normalises by its own images and the running statistics
-        are those of the first process.
+        Its norms use the images of all processes from then on.
         """
         if self.count == 1:
             return None
-        gpu = self.device.type == 'cuda'
-        if gpu:
+        if self.device.type == 'cuda':
             nn.SyncBatchNorm.convert_sync_batchnorm(detector)
-        # the base pass leaves refinements out
-        return nn.parallel.DistributedDataParallel(
-            detector, find_unused_parameters=True, broadcast_buffers=not gpu
-        )
+        else:
+            # a group of their own: in backward passes, gradients are on their way in the other
+            group = distributed.new_group(backend='gloo', timeout=STEP_TIMEOUT)
+            synchronise_norms(detector, group)
+        with warnings.catch_warnings():
+            # torch 2.13 has another name for broadcast_buffers, which older ones do not know
+            warnings.simplefilter('ignore', FutureWarning)
+            # the base pass leaves refinements out
+            return nn.parallel.DistributedDataParallel(
+                detector, find_unused_parameters=True, broadcast_buffers=False
+            )
 
 
 ALONE = Processes()
+
+
+@contextmanager
+def postponed(parallel: nn.Module | None) -> Iterator[None]:
+    """Keep the gradients of the block in their process; the next backward pass takes them along.
+
+    Args:
+        parallel: what ``Processes.parallel`` gave; None to exchange as usual.
+    """
+    if not isinstance(parallel, nn.parallel.DistributedDataParallel):
+        yield
+        return
+    with parallel.no_sync():
+        yield
 
 
 @contextmanager

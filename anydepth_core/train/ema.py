@@ -35,7 +35,7 @@ class Ema:
         self.updates += 1
         weight = 1 - self.decay * (1 - math.exp(-self.updates / self.ramp))
         averages, values = [], []
-        for mine, other in zip(self.module.state_dict().values(), module.state_dict().values()):
+        for mine, other in zip(_values(self.module), _values(module)):
             if mine.is_floating_point():
                 averages.append(mine)
                 values.append(other.to(mine.device))
@@ -47,3 +47,8 @@ class Ema:
         """Go on from stored averages."""
         self.module.load_state_dict(dict(state_dict))
         self.updates = updates
+
+
+def _values(module: Detector) -> list[torch.Tensor]:
+    """Parameters and buffers, each once even if two norms share it."""
+    return [*module.parameters(), *module.buffers()]

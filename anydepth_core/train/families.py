@@ -27,7 +27,7 @@ class Family:
 
 
 def _yolov12(settings: LossSettings, classes: int, seed: int, processes: Processes) -> Objective:
-    return Yolov12Objective(settings, processes.average, processes.count)
+    return Yolov12Objective(settings, processes.normaliser)
 
 
 def _rtdetr(
@@ -35,7 +35,7 @@ def _rtdetr(
 ) -> Objective:
     # noise of its own in each process and with each seed
     own_seed = seed * processes.count + processes.rank
-    return RtDetrObjective(settings, classes, own_seed, processes.average)
+    return RtDetrObjective(settings, classes, own_seed, processes.normaliser)
 
 
 FAMILIES = {

@@ -14,10 +14,19 @@ class Objective(Protocol):
     """Losses of the full and of the base pass; each family has its own class, see ``families``.
 
     Where several processes train together, every process computes the losses of its own images,
-    and their gradients are averaged. So that this equals one process with all images, a normaliser
-    is averaged over the processes (the ``average`` that an objective is built with) and a loss
-    that grows with the number of images counts those of all processes.
+    and their gradients are averaged. So that this equals one process with all images, sums
+    are divided by the mean of the normaliser over the processes (an objective is built with
+    ``Processes.normaliser``); where the loss ``grows``, the step counts all images.
     """
+
+    @property
+    def grows(self) -> bool:
+        """Whether the loss of a batch is proportional to its number of images.
+
+        The losses of several batches, which stand for one large batch, then add up; otherwise
+        their mean counts.
+        """
+        ...
 
     @property
     def same_view(self) -> bool:
@@ -27,8 +36,8 @@ class Objective(Protocol):
         """
         ...
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the chance of an epoch, so that a resumed run draws what an unbroken one does."""
+    def set_step(self, epoch: int, step: int) -> None:
+        """Choose the chance of a step, so that a resumed run draws what an unbroken one does."""
         ...
 
     def prepare(self, batch: Batch) -> Any:

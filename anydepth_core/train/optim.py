@@ -115,11 +115,13 @@ def build_optimizer(module: nn.Module, settings: OptimizerSettings) -> torch.opt
 
 
 def _trained(module: nn.Module) -> Iterator[tuple[str, set[str], nn.Parameter]]:
-    """Yield the part, the kinds and the value of every parameter that is trained."""
+    """Yield the part, the kinds and the value of every parameter that is trained, once each."""
+    seen: set[nn.Parameter] = set()
     for owner_name, owner in module.named_modules():
         norm = {'norms'} if isinstance(owner, _NORMS) else set()
         for name, parameter in owner.named_parameters(recurse=False):
-            if parameter.requires_grad:
+            if parameter.requires_grad and parameter not in seen:
+                seen.add(parameter)
                 kinds = norm | ({'biases'} if name.endswith('bias') else set())
                 yield owner_name.split('.')[0], kinds, parameter
 

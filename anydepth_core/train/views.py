@@ -1,24 +1,27 @@
-"""What the passes of a step see of a batch: its device, its input size."""
+"""What the passes of a step see and run: device and input size of the batches, base depth."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 
 from anydepth_core.data.loader import Batch
+from anydepth_core.depth import DepthConfig, DepthSpace
 
 
 def draw_views(
-    batches: Iterable[Batch],
+    batches: Sequence[Batch],
     sizes: tuple[int, ...],
     same_view: bool,
     generator: torch.Generator,
     device: torch.device,
-) -> Iterator[tuple[Batch, Batch | None]]:
-    """Move batches to the device and give them an input size drawn from ``sizes``.
+) -> list[tuple[Batch, Batch | None]]:
+    """Move the batches of a step to the device and give them an input size drawn from ``sizes``.
+
+    All batches of a step have the same size, as the one large batch that they stand for.
 
     Args:
         batches: batches as they are loaded.
@@ -28,19 +31,43 @@ def draw_views(
             another that drew larger images.
         device: where the detector is.
 
-    Yields:
-        The batch of the full pass, and that of the base pass where it is another one.
+    Returns:
+        For each batch, what the full pass sees, and what the base pass sees where it is another.
     """
 
-    def drawn(batch: Batch) -> Batch:
-        if not sizes:
-            return batch
-        side = sizes[int(torch.randint(len(sizes), (), generator=generator))]
-        return resize_batch(batch, (side, side))
+    def side() -> int:
+        return sizes[int(torch.randint(len(sizes), (), generator=generator))]
 
-    for batch in batches:
-        batch = batch.to(device)
-        yield drawn(batch), None if same_view or not sizes else drawn(batch)
+    moved = [batch.to(device) for batch in batches]
+    if not sizes:
+        return [(batch, None) for batch in moved]
+    full = side()
+    base = None if same_view else side()
+    return [
+        (
+            resize_batch(batch, (full, full)),
+            None if base is None else resize_batch(batch, (base, base)),
+        )
+        for batch in moved
+    ]
+
+
+def draw_base_depth(space: DepthSpace, share: float, generator: torch.Generator) -> DepthConfig:
+    """Choose the depth of the base pass of a step: base, or now and then one between it and full.
+
+    Of the depths in between each is as likely as any other.
+
+    Args:
+        space: depths of the detector.
+        share: share of the steps that run a depth in between, 0..1; 0 draws nothing.
+        generator: chance of the step, equal in all processes.
+    """
+    if share == 0 or float(torch.rand((), generator=generator)) >= share:
+        return space.base
+    # as numbers, base has no bit set and full all of them
+    mask = int(torch.randint(1, 2 ** len(space.stages) - 1, (), generator=generator))
+    flags = tuple(bool(mask >> stage & 1) for stage in range(len(space.stages)))
+    return DepthConfig(flags, space.decoder_layers)
 
 
 def resize_batch(batch: Batch, size: tuple[int, int]) -> Batch:

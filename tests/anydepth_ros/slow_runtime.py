@@ -28,7 +28,10 @@ class SlowRuntime:
             self._ready.move_to_end(point)
         return np.zeros((4, 9), np.float32), np.zeros((3, 9), np.float32)
 
-    def prepare(self, point: OperatingPoint) -> None:
+    def run_image(self, image_bgr: np.ndarray, point: OperatingPoint) -> None:
+        """Leave preprocessing to the CPU."""
+
+    def prepare(self, point: OperatingPoint, image_size: tuple[int, int] | None = None) -> None:
         with self._lock:
             if point in self._ready:
                 self._ready.move_to_end(point)

@@ -150,13 +150,13 @@ class GatedRuntime(OnnxRuntime):
             raise RuntimeError(self.fail_run)
         return super().run(images, point)
 
-    def prepare(self, point: OperatingPoint) -> None:
+    def prepare(self, point: OperatingPoint, image_size: tuple[int, int] | None = None) -> None:
         if not self.ready(point):
             self.building.set()
             self.build_gate.wait(30)
             if self.fail_build:
                 raise RuntimeError(self.fail_build)
-        super().prepare(point)
+        super().prepare(point, image_size)
 
 
 def start_detector(graph: Graph, **parameters: Any) -> tuple[DetectorNode, Probe]:

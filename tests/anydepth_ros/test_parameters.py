@@ -45,7 +45,8 @@ def test_every_parameter_is_described_to_the_tools(graph: Graph) -> None:
 
 def test_what_runs_the_network_is_chosen_by_parameters(graph: Graph) -> None:
     asked = {'backend': 'tensorrt', 'precision': 'fp16', 'device': 1, 'max_ready_depths': 3}
-    values = declare(graph.add(node_with(**asked, engine_cache='~/engines', cpu_affinity=[0])))
+    asked |= {'engine_cache': '~/engines', 'cpu_affinity': [0], 'gpu_preprocess': True}
+    values = declare(graph.add(node_with(**asked)))
     assert values.runtime() == RuntimeSettings(
         backend='tensorrt',
         precision='fp16',
@@ -53,6 +54,7 @@ def test_what_runs_the_network_is_chosen_by_parameters(graph: Graph) -> None:
         max_points=3,
         engine_cache=Path.home() / 'engines',
         threads=1,
+        preprocess='runtime',
     )
 
 
@@ -61,7 +63,9 @@ def test_the_defaults_are_those_of_the_core(graph: Graph) -> None:
 
 
 def test_a_command_can_start_a_node_with_what_it_was_told(graph: Graph) -> None:
-    settings = RuntimeSettings(backend='tensorrt', provider='cuda', device=2, threads=3)
+    settings = RuntimeSettings(
+        backend='tensorrt', provider='cuda', device=2, threads=3, preprocess='runtime'
+    )
     node = graph.add(node_with(**node_parameters(settings)))
     assert declare(node).runtime() == settings
 

@@ -31,6 +31,7 @@ from anydepth_core.models.rtdetr.distill import (
 from anydepth_core.models.rtdetr.matcher import GroundTruth, match, MatchCosts, Pairs
 from anydepth_core.models.rtdetr.predictions import DetrPredictions, LayerPredictions
 from anydepth_core.nn.boxes import xyxy_to_cxcywh
+from anydepth_core.train.chance import seed_of
 
 
 @dataclass(frozen=True)
@@ -115,26 +116,29 @@ class RtDetrObjective:
         settings: what decides the losses.
         num_classes: number of classes.
         seed: start of the denoising noise; give each process its own.
-        average: mean over all processes of a () tensor; the identity in one process.
+        normaliser: what the sums are divided by, from the number that these images give, see
+            ``Processes.normaliser``.
     """
+
+    grows = False
 
     def __init__(
         self,
         settings: DetrLossSettings,
         num_classes: int,
         seed: int = 0,
-        average: Callable[[torch.Tensor], torch.Tensor] = lambda value: value,
+        normaliser: Callable[[torch.Tensor], torch.Tensor] = lambda number: number.clamp(min=1),
     ) -> None:
         self.settings = settings
         self.num_classes = num_classes
         self.seed = seed
-        self.average = average
+        self.normaliser = normaliser
         self.same_view = settings.same_view
         self.generator = torch.Generator().manual_seed(seed)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the noise of an epoch, so that a resumed run draws what an unbroken one does."""
-        self.generator.manual_seed(self.seed * 100_003 + epoch)
+    def set_step(self, epoch: int, step: int) -> None:
+        """Choose the noise of a step, so that a resumed run draws what an unbroken one does."""
+        self.generator.manual_seed(seed_of(self.seed, epoch, step))
 
     def prepare(self, batch: Batch) -> DetrTargets:
         """Ground truth of a batch, and fresh denoising queries."""
@@ -143,7 +147,7 @@ class RtDetrObjective:
         queries = draw_denoising_queries(
             truth, self.num_classes, self.settings.denoising, self.generator
         )
-        return DetrTargets(truth, self.average(number).clamp(min=1), queries)
+        return DetrTargets(truth, self.normaliser(number), queries)
 
     def inputs(self, targets: DetrTargets) -> dict[str, Any]:
         """Return what the detector takes besides images and depth."""

@@ -29,16 +29,16 @@ class DetectionGains:
     dfl: float = 1.5
 
 
-def identity(number: torch.Tensor) -> torch.Tensor:
-    """Mean over the processes where there is one."""
-    return number
+def at_least_one(number: torch.Tensor) -> torch.Tensor:
+    """Normaliser where there is one process."""
+    return number.clamp(min=1)
 
 
 def detection_loss(
     predictions: FlatPredictions,
     targets: PaddedTargets,
     gains: DetectionGains,
-    average: Callable[[torch.Tensor], torch.Tensor] = identity,
+    normaliser: Callable[[torch.Tensor], torch.Tensor] = at_least_one,
 ) -> tuple[Losses, Assignment]:
     """Loss of one pass against the ground truth.
 
@@ -46,22 +46,23 @@ def detection_loss(
         predictions: predictions of the pass.
         targets: ground truth.
         gains: weights of the terms.
-        average: takes the mean of a number over the processes that train together.
+        normaliser: what the sums are divided by, from the number that these images give, see
+            ``Processes.normaliser``.
 
     Returns:
         ``box``, ``cls``, ``dfl`` with their gains, and ``total`` = their sum times the batch size;
         the assignment.
     """
     assignment = assign(predictions, targets)
-    normaliser = average(assignment.weight.sum()).clamp(min=1)
+    divisor = normaliser(assignment.weight.sum())
     scores = torch.zeros_like(predictions.class_logits)
     scores.scatter_(-1, assignment.labels.unsqueeze(-1), assignment.weight.unsqueeze(-1))
     cls = F.binary_cross_entropy_with_logits(predictions.class_logits, scores, reduction='sum')
     box, dfl = _box_terms(predictions, assignment)
     losses = {
-        'box': gains.box * box / normaliser,
-        'cls': gains.cls * cls / normaliser,
-        'dfl': gains.dfl * dfl / normaliser,
+        'box': gains.box * box / divisor,
+        'cls': gains.cls * cls / divisor,
+        'dfl': gains.dfl * dfl / divisor,
     }
     losses['total'] = sum_losses(losses) * len(predictions.class_logits)
     return losses, assignment
@@ -75,11 +76,12 @@ def sum_losses(losses: Losses) -> torch.Tensor:
 def _box_terms(
     predictions: FlatPredictions, assignment: Assignment
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weighted sums of 1 - CIoU and of the distribution term over the foreground."""
+    """Weighted sums of 1 - CIoU and of the distribution term over the foreground.
+
+    They depend on the predictions even where there is no foreground: of several processes each
+    then has every gradient that another waits for.
+    """
     foreground = assignment.foreground
-    if not foreground.any():
-        zero = predictions.class_logits.new_zeros(())
-        return zero, zero
     weight = assignment.weight[foreground]
     target_cells = (assignment.boxes_xyxy_px / predictions.strides)[foreground]
     iou = complete_iou(predictions.boxes_xyxy_cells[foreground], target_cells)

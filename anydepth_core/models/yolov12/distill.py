@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from anydepth_core.models.detector import Losses
 from anydepth_core.models.yolov12.assigner import Assignment
-from anydepth_core.models.yolov12.criterion import identity, sum_losses
+from anydepth_core.models.yolov12.criterion import at_least_one, sum_losses
 from anydepth_core.models.yolov12.predictions import FlatPredictions
 from anydepth_core.nn.boxes import complete_iou
 
@@ -54,7 +54,7 @@ def distillation_loss(
     base_features: Sequence[torch.Tensor],
     full_features: Sequence[torch.Tensor],
     settings: DistillationSettings,
-    average: Callable[[torch.Tensor], torch.Tensor] = identity,
+    normaliser: Callable[[torch.Tensor], torch.Tensor] = at_least_one,
 ) -> Losses:
     """Loss of the base pass against the full pass.
 
@@ -66,7 +66,8 @@ def distillation_loss(
         base_features: pooled stage outputs of the base pass, each (B, C).
         full_features: those of the full pass.
         settings: temperatures and weights.
-        average: takes the mean of a number over the processes that train together.
+        normaliser: what the sums are divided by, from the number that these images give, see
+            ``Processes.normaliser``.
 
     Returns:
         ``box``, ``cls``, ``dfl``, ``feat`` with their weights, and ``total`` = their sum times the
@@ -80,7 +81,7 @@ def distillation_loss(
     weight = full_assignment.weight
 
     def weighted_mean(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        return (values * weights).sum() / average(weights.sum()).clamp(min=1)
+        return (values * weights).sum() / normaliser(weights.sum())
 
     divergence = _divergence(
         full.class_logits[taught], base.class_logits[taught], settings.temperature_cls

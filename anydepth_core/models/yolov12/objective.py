@@ -11,9 +11,9 @@ import torch
 from anydepth_core.data.loader import Batch
 from anydepth_core.models.yolov12.assigner import Assignment, pad_targets, PaddedTargets
 from anydepth_core.models.yolov12.criterion import (
+    at_least_one,
     detection_loss,
     DetectionGains,
-    identity,
     Losses,
 )
 from anydepth_core.models.yolov12.distill import distillation_loss, DistillationSettings
@@ -60,24 +60,21 @@ class Yolov12Objective:
 
     Args:
         settings: weights of the losses.
-        average: takes the mean of a number over the processes that train together.
-        processes: how many these are. The losses grow with the number of images in the step, and
-            the processes' gradients are averaged: this factor makes up for it.
+        normaliser: what the sums are divided by, from the number that these images give, see
+            ``Processes.normaliser``.
     """
 
-    same_view = True
+    same_view, grows = True, True
 
     def __init__(
         self,
         settings: LossSettings,
-        average: Callable[[torch.Tensor], torch.Tensor] = identity,
-        processes: int = 1,
+        normaliser: Callable[[torch.Tensor], torch.Tensor] = at_least_one,
     ) -> None:
         self.settings = settings
-        self.average = average
-        self.processes = processes
+        self.normaliser = normaliser
 
-    def set_epoch(self, epoch: int) -> None:
+    def set_step(self, epoch: int, step: int) -> None:
         """Nothing is drawn by chance."""
 
     def prepare(self, batch: Batch) -> PaddedTargets:
@@ -109,9 +106,8 @@ class Yolov12Objective:
             _precise(raw.features),
             teacher.features,
             self.settings.distillation,
-            self.average,
+            self.normaliser,
         )
-        distillation['total'] = distillation['total'] * self.processes
         return losses, distillation
 
     def base_total(self, losses: Losses, distillation: Losses) -> torch.Tensor:
@@ -122,9 +118,7 @@ class Yolov12Objective:
     def _detection(
         self, flat: FlatPredictions, targets: PaddedTargets
     ) -> tuple[Losses, Assignment]:
-        losses, assignment = detection_loss(flat, targets, self.settings.detection, self.average)
-        losses['total'] = losses['total'] * self.processes
-        return losses, assignment
+        return detection_loss(flat, targets, self.settings.detection, self.normaliser)
 
 
 def _precise(features: list[torch.Tensor]) -> list[torch.Tensor]:

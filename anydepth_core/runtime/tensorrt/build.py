@@ -58,6 +58,7 @@ def build_plan(
     Raises:
         RuntimeError: if the graph cannot be parsed or built.
     """
+    log.take()  # what it complained of before is not the cause of what may fail now
     builder = trt.Builder(log)
     network = builder.create_network(_network_flags(trt))
     parser = trt.OnnxParser(network, log)

@@ -22,19 +22,17 @@ import numpy as np
 
 from anydepth_core.depth import OperatingPoint
 from anydepth_core.errors import sentence
-from anydepth_core.export.bundle import load_bundle
+from anydepth_core.export.bundle import Bundle, load_bundle
 from anydepth_core.export.master import OPSET
 from anydepth_core.export.opset import lower_opset
-from anydepth_core.runtime.level_graphs import LevelGraphs
 from anydepth_core.runtime.tensorrt.buffers import Buffers
 from anydepth_core.runtime.tensorrt.build import build_plan, MIB, opset_for, workspace_bytes
-from anydepth_core.runtime.tensorrt.cache import EngineCache, EngineKey, Environment
+from anydepth_core.runtime.tensorrt.cache import EngineCache, Environment
 from anydepth_core.runtime.tensorrt.cuda import available_bytes, Cuda
 from anydepth_core.runtime.tensorrt.engine import Engine
-from anydepth_core.runtime.tensorrt.gate import judge, Outputs, sample_images
 from anydepth_core.runtime.tensorrt.library import check_version, import_tensorrt, make_log
+from anydepth_core.runtime.tensorrt.products import Network, Preprocessing, Product
 
-IMAGES = 16  # compared with ONNX Runtime after each build
 TIMED_RUNS = 30
 NICENESS = 10
 
@@ -45,13 +43,14 @@ class Job:
 
     Attributes:
         bundle: directory of the bundle.
-        depth: canonical text of the depth.
+        depth: canonical text of the depth, '' for preprocessing.
         image_size: (height, width) of the network input.
         precision: ``fp32`` or ``fp16``.
         device: number of the GPU.
         cache: directory of the engine cache.
         workspace_mb: scratch memory for the builder, None for what is free.
         images: folder of images or video to check the engine on, None for drawn scenes.
+        camera_size: (height, width) of the images to preprocess, None for the network.
     """
 
     bundle: str
@@ -62,6 +61,7 @@ class Job:
     cache: str
     workspace_mb: int | None = None
     images: str | None = None
+    camera_size: tuple[int, int] | None = None
 
     def to_json(self) -> str:
         """One line; :meth:`from_json` reads it back."""
@@ -71,7 +71,8 @@ class Job:
     def from_json(cls, text: str) -> Job:
         """Read what :meth:`to_json` wrote."""
         content = json.loads(text)
-        return cls(**{**content, 'image_size': tuple(content['image_size'])})
+        sizes = {name: content[name] for name in ('image_size', 'camera_size')}
+        return cls(**content | {name: size and tuple(size) for name, size in sizes.items()})
 
 
 def main(arguments: Sequence[str] | None = None, trt: Any = None, cudart: Any = None) -> int:
@@ -119,11 +120,9 @@ class Building:
         self._log = make_log(self._trt)
         self._cuda = Cuda(cudart, job.device)
         self._cache = EngineCache(Path(job.cache))
-        self._bundle = load_bundle(job.bundle)
-        self._point = OperatingPoint(self._bundle.space.parse(job.depth), job.image_size)
-        self._graphs = LevelGraphs(self._bundle)
         self._environment = Environment.of(self._trt, self._cuda)
-        self._key = EngineKey.of(self._bundle, self._point, job.precision, self._environment)
+        self._product = _product(load_bundle(job.bundle), job, self._environment)
+        self._key = self._product.key
 
     def run(self) -> None:
         """Build, check and store the engine, unless another process did so meanwhile.
@@ -139,7 +138,7 @@ class Building:
             workspace = workspace_bytes(available_bytes(self._cuda), self._job.workspace_mb)
             plan = self._plan(workspace)
             seconds = time.monotonic() - started
-            self._progress('is compared with ONNX Runtime')
+            self._progress('is compared with the CPU')
             verdict, facts = self._check(plan)
             facts |= {
                 'seconds': round(seconds, 1),
@@ -150,7 +149,7 @@ class Building:
 
     def _plan(self, workspace: int) -> bytes:
         self._progress('is specialised')
-        model = self._graphs.graph(self._point, self._job.precision)
+        model = self._product.graph()
         opset = opset_for(self._trt, OPSET)
         if opset != OPSET:
             model = lower_opset(model, opset)
@@ -160,30 +159,29 @@ class Building:
             self._log,
             model.SerializeToString(),
             self._key.name,
-            self._job.precision,
+            self._key.precision,
             workspace,
             self._cache.timing_path(self._environment),
         )
 
     def _check(self, plan: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the verdict on a plan, and the time and memory it takes."""
-        job = self._job
-        source = None if job.images is None else Path(job.images)
-        images = sample_images(source, IMAGES, self._point.image_size, self._bundle.resize)
-        reference = reference_of(self._graphs, self._point)
-        engine = Engine(self._trt, self._log, self._cuda, plan, self._key.name)
+        role = self._product.role
+        engine = Engine(self._trt, self._log, self._cuda, plan, self._key.name, role)
         buffers = Buffers(self._cuda, engine.sizes)
         stream = self._cuda.create_stream()
         try:
             engine.bind(buffers)
 
-            def run(image: np.ndarray) -> Outputs:
+            def run(image: np.ndarray) -> tuple[np.ndarray, ...]:
                 engine.feed(buffers, image)
+                engine.upload(buffers, stream)
                 engine.enqueue(stream)
+                engine.download(buffers, stream)
                 self._cuda.synchronize(stream)
                 return engine.results(buffers)
 
-            verdict = judge(reference, run, images)
+            verdict = self._product.check(run)
             facts = {
                 'gpu_ms': self._gpu_ms(engine, stream),
                 'scratch_bytes': engine.sizes.scratch,
@@ -192,10 +190,10 @@ class Building:
             engine.close()
             buffers.free()
             self._cuda.destroy_stream(stream)
-        return verdict.to_dict(), facts
+        return verdict, facts
 
     def _gpu_ms(self, engine: Engine, stream: int) -> float:
-        """Median time of an inference on the GPU, copies included."""
+        """Median time on the GPU, the copies that belong to the role included."""
         events = [self._cuda.create_event() for _ in range(TIMED_RUNS + 1)]
         try:
             self._cuda.record(events[0], stream)
@@ -210,21 +208,12 @@ class Building:
         return round(float(np.median(times)), 4)
 
 
-def reference_of(graphs: LevelGraphs, point: OperatingPoint) -> Callable[[np.ndarray], Outputs]:
-    """Return what ONNX Runtime computes with the float32 graph of a point."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # the node beside this process needs the other cores
-    session = onnxruntime.InferenceSession(
-        graphs.graph(point).SerializeToString(), options, providers=['CPUExecutionProvider']
-    )
-
-    def run(image: np.ndarray) -> Outputs:
-        boxes, scores = session.run(['boxes', 'scores'], {'images': image})
-        return boxes[0], scores[0]
-
-    return run
+def _product(bundle: Bundle, job: Job, environment: Environment) -> Product:
+    images = None if job.images is None else Path(job.images)
+    if job.camera_size is not None:
+        return Preprocessing(bundle, job.camera_size, job.image_size, environment, images)
+    point = OperatingPoint(bundle.space.parse(job.depth), job.image_size)
+    return Network(bundle, point, job.precision, environment, images)
 
 
 def _claim_stdout() -> TextIO:

@@ -62,12 +62,13 @@ class EngineKey:
     """What must be equal for an engine to be used again.
 
     Attributes:
-        model: SHA-256 of the master ONNX.
-        depth: canonical text of the depth.
+        model: SHA-256 of the master ONNX; of preprocessing the name of the resize.
+        depth: canonical text of the depth, '' for preprocessing.
         image_size: (height, width) of the network input.
         precision: ``fp32`` or ``fp16``.
-        anydepth: version of this software, which makes the graph from the master.
         environment: what the engine is tied to.
+        camera_size: (height, width) of the images that preprocessing takes, None for a network.
+        anydepth: version of this software, which makes the graph from the master.
     """
 
     model: str
@@ -75,6 +76,7 @@ class EngineKey:
     image_size: tuple[int, int]
     precision: str
     environment: Environment
+    camera_size: tuple[int, int] | None = None
     anydepth: str = __version__
 
     @classmethod
@@ -85,15 +87,31 @@ class EngineKey:
         depth = bundle.space.format(point.depth)
         return cls(bundle.master_sha256, depth, point.image_size, precision, environment)
 
+    @classmethod
+    def of_preprocessing(
+        cls,
+        bundle: Bundle,
+        camera_size: tuple[int, int],
+        network_size: tuple[int, int],
+        environment: Environment,
+    ) -> EngineKey:
+        """Return the key of what makes a network input of an image."""
+        return cls(bundle.resize, '', network_size, 'fp32', environment, camera_size)
+
     @property
     def name(self) -> str:
         """Name for people, such as ``1111-0011@320x320 fp16``."""
-        return f'{self.depth}@{self.image_size[0]}x{self.image_size[1]} {self.precision}'
+        what = self.depth
+        if self.camera_size is not None:
+            what = f'{self.model} {self.camera_size[0]}x{self.camera_size[1]}'
+        return f'{what}@{self.image_size[0]}x{self.image_size[1]} {self.precision}'
 
     @property
     def identity(self) -> str:
         """Start of the file names: everything but the environment and our own version."""
         facts = {'model': self.model, 'depth': self.depth, 'size': list(self.image_size)}
+        if self.camera_size is not None:
+            facts['camera_size'] = list(self.camera_size)
         return f'{self.name.replace(" ", "-")}-{_digest({**facts, "precision": self.precision})}'
 
     @property
@@ -103,7 +121,12 @@ class EngineKey:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {**asdict(self), 'image_size': list(self.image_size)}
+        camera_size = None if self.camera_size is None else list(self.camera_size)
+        return {
+            **asdict(self),
+            'image_size': list(self.image_size),
+            'camera_size': camera_size,
+        }
 
 
 @dataclass(frozen=True)

@@ -256,7 +256,7 @@ class Cuda:
         if not 0 <= self.device < count.value:
             raise RuntimeError(
                 f'device {self.device} does not exist: '
-                f'this machine has the CUDA devices 0 to {count.value - 1}'
+                f'this machine has the CUDA devices 0 to {count.value - 1}, give one of them'
             )
 
     def _attribute(self, number: int) -> int:

@@ -14,7 +14,13 @@ from anydepth_core.runtime.tensorrt.build_process import Job
 from anydepth_core.runtime.tensorrt.builder import Builder
 from anydepth_core.runtime.tensorrt.cache import EngineCache, EngineKey, Environment, Record
 from anydepth_core.runtime.tensorrt.cuda import Cuda
-from anydepth_core.runtime.tensorrt.engine import Engine, PlanError
+from anydepth_core.runtime.tensorrt.engine import (
+    Engine,
+    NETWORK,
+    PlanError,
+    PREPROCESSING,
+    Role,
+)
 from anydepth_core.runtime.tensorrt.library import Log
 
 logger = logging.getLogger(__name__)
@@ -77,6 +83,26 @@ class Engines:
             f'back end onnxruntime (to try again delete {self._cache.record_path(key)})'
         )
 
+    def obtain_preprocessing(
+        self, camera_size: tuple[int, int], network_size: tuple[int, int]
+    ) -> tuple[EngineKey, Record]:
+        """Return what makes a network input of an image; it is built if it is not in the cache.
+
+        Raises:
+            RuntimeError: if it cannot be built, or does not give the right results.
+        """
+        key = EngineKey.of_preprocessing(
+            self._bundle, camera_size, network_size, self._environment
+        )
+        record = self._cache.find(key) or self._built(key)
+        if record.passed:
+            return key, record
+        raise RuntimeError(
+            f'TensorRT {self._trt.__version__} preprocesses otherwise than the CPU '
+            f'({record.verdict.get("reason")}): update TensorRT, or leave preprocessing to the '
+            f'CPU (to try again delete {self._cache.record_path(key)})'
+        )
+
     def load(self, log: Log, point: OperatingPoint, room: Callable[[int], None]) -> Engine:
         """Return a deserialised engine; a plan that cannot be loaded is built anew, once.
 
@@ -88,12 +114,36 @@ class Engines:
         Raises:
             RuntimeError: as :meth:`obtain`, or if memory is short.
         """
+        return self._load(log, lambda: self.obtain(point), room, NETWORK)
+
+    def load_preprocessing(
+        self, log: Log, camera_size: tuple[int, int], network_size: tuple[int, int]
+    ) -> Engine:
+        """Return the deserialised engine that makes a network input of an image.
+
+        Raises:
+            RuntimeError: as :meth:`obtain_preprocessing`, or if memory is short.
+        """
+        return self._load(
+            log,
+            lambda: self.obtain_preprocessing(camera_size, network_size),
+            lambda plan_bytes: None,  # it has no weights
+            PREPROCESSING,
+        )
+
+    def _load(
+        self,
+        log: Log,
+        obtain: Callable[[], tuple[EngineKey, Record]],
+        room: Callable[[int], None],
+        role: Role,
+    ) -> Engine:
         for last in (False, True):
-            key, record = self.obtain(point)
+            key, record = obtain()
             try:
                 plan = self._cache.plan(key, record)
                 room(len(plan))
-                return Engine(self._trt, log, self._cuda, plan, key.name)
+                return Engine(self._trt, log, self._cuda, plan, key.name, role)
             except (PlanError, ValueError, OSError) as error:
                 if last:
                     raise RuntimeError(
@@ -114,6 +164,7 @@ class Engines:
             cache=str(self._cache.directory),
             workspace_mb=settings.workspace_mb,
             images=None if self._images is None else str(self._images),
+            camera_size=key.camera_size,
         )
         name = key.name
         self._builder.build(job, name, lambda doing: self._progress(f'engine {name} {doing}'))

@@ -6,7 +6,7 @@ used. Both directions count: what the reference finds must be found, and nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ from anydepth_core.data.preprocess import preprocess
 
 Outputs = tuple[np.ndarray, np.ndarray]
 """Boxes (4, A) as cx, cy, w, h in network pixels, scores (C, A) in [0, 1]."""
+
+WORST_LEVEL, MEAN_LEVEL = 1.5, 0.25
+"""How much a pixel may differ, in levels of 255: interpolation rounds to one of two levels."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,54 @@ def judge(
     )
 
 
+@dataclass(frozen=True)
+class PixelVerdict:
+    """Result of a check of preprocessing.
+
+    Attributes:
+        passed: whether the engine may be used.
+        images: images compared.
+        worst_level: largest difference of a pixel, in levels of 255.
+        mean_level: mean difference of the pixels of an image, in levels; the largest of all.
+        reason: what is wrong, empty if it passed.
+    """
+
+    passed: bool
+    images: int
+    worst_level: float
+    mean_level: float
+    reason: str = ''
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def judge_pixels(
+    reference: Callable[[np.ndarray], np.ndarray],
+    engine: Callable[[np.ndarray], np.ndarray],
+    pictures: Iterable[np.ndarray],
+) -> PixelVerdict:
+    """Compare preprocessing on the device with that on the processor.
+
+    Args:
+        reference: makes a (3, H, W) float32 input in [0, 1] of one image.
+        engine: likewise.
+        pictures: images as the camera gives them.
+    """
+    count, worst, mean = 0, 0.0, 0.0
+    for count, picture in enumerate(pictures, 1):
+        expected, given = reference(picture), engine(picture)
+        if not np.isfinite(given).all():
+            return PixelVerdict(False, count, worst, mean, 'pixels are not finite')
+        levels = 255 * np.abs(expected - given)
+        worst, mean = max(worst, float(levels.max())), max(mean, float(levels.mean()))
+    reason = ''
+    if worst > WORST_LEVEL or mean > MEAN_LEVEL:
+        reason = f'pixels differ by up to {worst:.1f} levels of 255, {mean:.2f} in the mean'
+    return PixelVerdict(not reason, count, worst, mean, reason)
+
+
 def sample_images(
     source: Path | None, count: int, size: tuple[int, int], resize: str
 ) -> list[np.ndarray]:
@@ -122,7 +173,7 @@ def sample_images(
     Raises:
         ValueError: if there is no image.
     """
-    pictures = _drawn(count, size) if source is None else read_pictures(source, count)
+    pictures = drawn(count, size) if source is None else read_pictures(source, count)
     inputs = [preprocess(picture, size, resize)[0] for picture in pictures]
     if not inputs:
         raise ValueError(f'{source} holds no image: give a folder of images or a video')
@@ -161,7 +212,7 @@ def _score_shift(expected: np.ndarray, given: np.ndarray, top: int) -> float:
     return float(np.abs(lists[0] - lists[1]).mean())
 
 
-def _drawn(count: int, size: tuple[int, int]) -> Iterator[np.ndarray]:
+def drawn(count: int, size: tuple[int, int]) -> Iterator[np.ndarray]:
     """Draw scenes of coloured shapes on shaded grounds: no objects, but edges of every kind."""
     for seed in range(count):
         random = np.random.default_rng(seed)

@@ -9,6 +9,11 @@ logger = logging.getLogger(__name__)
 
 OLDEST = (8, 6)
 
+# GridSample gives wrong values in deformable attention, without any error, in 10.13.3 on a T4
+# (lightly-train issue 917), 10.14.1 and 11.1 (NVIDIA/TensorRT issue 4813, open in August 2026). No
+# release notes say that it was mended in between.
+_GRID_SAMPLE_FAULTY = ((10, 13), (11, 1))
+
 _KEPT = 20  # errors remembered
 _ABOUT_MEMORY = ('out of memory', 'outofmemory', 'bad_alloc', 'not be allocated', 'workspace')
 
@@ -48,13 +53,24 @@ def check_version(trt: Any) -> None:
     if version_of(trt) < OLDEST:
         raise RuntimeError(
             f'TensorRT {trt.__version__} is too old: '
-            f'version {".".join(map(str, OLDEST))} or later is needed'
+            f'install version {".".join(map(str, OLDEST))} or later, '
+            'or use the back end onnxruntime'
         )
 
 
 def version_of(trt: Any) -> tuple[int, ...]:
     """Return the version of TensorRT as numbers."""
-    return tuple(int(part) for part in trt.__version__.split('.')[:3] if part.isdigit())
+    return _numbers(trt.__version__)
+
+
+def grid_sample_is_faulty(version: str) -> bool:
+    """Whether this version of TensorRT is reported, or must be assumed, to sample wrongly."""
+    first, last = _GRID_SAMPLE_FAULTY
+    return first <= _numbers(version)[:2] <= last
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split('.')[:3] if part.isdigit())
 
 
 def make_log(trt: Any) -> Log:

@@ -19,7 +19,7 @@ import numpy as np
 
 from anydepth_core.runtime.tensorrt.buffers import Buffers, Sizes
 from anydepth_core.runtime.tensorrt.cuda import Cuda, CudaError
-from anydepth_core.runtime.tensorrt.engine import Engine
+from anydepth_core.runtime.tensorrt.engine import Engine, NETWORK
 
 logger = logging.getLogger(__name__)
 
@@ -82,12 +82,27 @@ class Residents:
             self._residents.move_to_end(key)
             self._cuda.use()
             resident.engine.feed(buffers, images)
-            if resident.graph is None:
-                resident.engine.enqueue(self._stream)
-            else:
-                self._cuda.launch(resident.graph, self._stream)
-            self._cuda.synchronize(self._stream)
-            return resident.engine.results(buffers)
+            resident.engine.upload(buffers, self._stream)
+            return self._finish(resident, buffers)
+
+    def run_image(
+        self, key: Hashable, preprocessing: Hashable, image_bgr: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Preprocess and run on the device; None if either engine is not there.
+
+        Raises:
+            RuntimeError: if TensorRT or CUDA fails.
+        """
+        with self._lock:
+            resident, buffers = self._residents.get(key), self._buffers
+            front = self._residents.get(preprocessing)
+            if resident is None or front is None or buffers is None:
+                return None
+            self._residents.move_to_end(key)
+            self._cuda.use()
+            front.engine.feed(buffers, image_bgr)
+            self._start(front)
+            return self._finish(resident, buffers)
 
     def make_room(self, plan_bytes: int) -> None:
         """Let go of engines, so that one of this size fits; the one used last stays."""
@@ -135,10 +150,24 @@ class Residents:
                 with suppress(CudaError):
                     self._cuda.destroy_stream(stream)
 
+    def _start(self, resident: _Resident) -> None:
+        if resident.graph is None:
+            resident.engine.enqueue(self._stream)
+        else:
+            self._cuda.launch(resident.graph, self._stream)
+
+    def _finish(self, resident: _Resident, buffers: Buffers) -> tuple[np.ndarray, np.ndarray]:
+        self._start(resident)
+        self._cuda.synchronize(self._stream)
+        boxes, scores = resident.engine.results(buffers)
+        return boxes, scores
+
     def _warm_up(self, engine: Engine) -> None:
         """Run an engine once, because its first run loads kernels and cannot be captured."""
         with self._spare(engine.sizes) as buffers:
             engine.bind(buffers)
+            engine.feed(buffers, np.zeros((), np.uint8))
+            engine.upload(buffers, self._loading_stream)
             engine.enqueue(self._loading_stream)
             self._cuda.synchronize(self._loading_stream)
 
@@ -199,7 +228,11 @@ class Residents:
     def _surplus(self, most: int, most_bytes: int) -> list[Hashable]:
         """Return the least recently used keys that are too many; never the one used last."""
         with self._lock:
-            sizes = [(key, one.engine.plan_bytes) for key, one in self._residents.items()]
+            sizes = [
+                (key, one.engine.plan_bytes)
+                for key, one in self._residents.items()
+                if one.engine.role is NETWORK
+            ]
         count, total, surplus = len(sizes), sum(size for _, size in sizes), []
         for key, size in sizes[:-1]:
             if count <= most and total <= most_bytes:

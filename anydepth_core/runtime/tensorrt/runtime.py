@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 import logging
 import threading
@@ -18,8 +18,10 @@ from anydepth_core.runtime.providers import require_onnxruntime
 from anydepth_core.runtime.runtime import check_images
 from anydepth_core.runtime.tensorrt.builder import Builder, COMMAND
 from anydepth_core.runtime.tensorrt.cuda import available_bytes, Cuda, CudaError
+from anydepth_core.runtime.tensorrt.engine import Engine
 from anydepth_core.runtime.tensorrt.engines import Engines
 from anydepth_core.runtime.tensorrt.library import check_version, import_tensorrt, make_log
+from anydepth_core.runtime.tensorrt.preprocessors import Preprocessors, Sizes
 from anydepth_core.runtime.tensorrt.residents import Residents
 
 logger = logging.getLogger(__name__)
@@ -71,6 +73,8 @@ class TensorRtRuntime:
             min(settings.max_points, MOST_POINTS),
             int(_SHARE * available_bytes(self._cuda)),
         )
+        self._preprocessors = Preprocessors(self._load_preprocessing)
+        self._preprocess = settings.preprocess == 'runtime'
         self._unusable = ''
         self._closed = False
         self._loading = threading.Lock()
@@ -101,9 +105,27 @@ class TensorRtRuntime:
                 return outputs
             self.prepare(point)
 
-    def prepare(self, point: OperatingPoint) -> None:
-        """Load or build the engine of ``point`` unless it is there."""
+    def run_image(
+        self, image_bgr: np.ndarray, point: OperatingPoint
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Preprocess and run; see :class:`~anydepth_core.runtime.runtime.Runtime`."""
+        if not self._preprocess:
+            return None
+        sizes = ((image_bgr.shape[0], image_bgr.shape[1]), point.image_size)
+        if not self._preprocessors.ready(sizes):
+            self._check_usable()
+            return None
+        with self._usable_device():
+            return self._residents.run_image(_key(point), sizes, image_bgr)
+
+    def prepare(self, point: OperatingPoint, image_size: tuple[int, int] | None = None) -> None:
+        """Load or build the engine of ``point`` unless it is there, and its preprocessing."""
         self._check_usable()
+        self._prepare_network(point)
+        if image_size is not None and self._preprocess:
+            self._preprocessors.load((image_size, point.image_size))
+
+    def _prepare_network(self, point: OperatingPoint) -> None:
         if self._residents.touch(_key(point)):
             return
         self.bundle.space.parse(point.depth)
@@ -123,18 +145,28 @@ class TensorRtRuntime:
         if not self._closed:
             self._closed = True
             self._unusable = 'the runtime is closed: make a new one'
+            self._preprocessors.close()
             self._builder.cancel()
             with self._loading:
                 self._residents.close()
 
     def _load(self, point: OperatingPoint) -> None:
         self._cuda.use()
-        engine = self._engines.load(self._log, point, self._residents.make_room)
+        self._add(_key(point), self._engines.load(self._log, point, self._residents.make_room))
+
+    def _add(self, key: Hashable, engine: Engine) -> None:
         try:
-            self._residents.add(_key(point), engine)
+            self._residents.add(key, engine)
         except RuntimeError:
             engine.close()
             raise
+
+    def _load_preprocessing(self, sizes: Sizes) -> None:
+        with self._loading, self._usable_device():
+            if sizes in self._residents:
+                return
+            self._cuda.use()
+            self._add(sizes, self._engines.load_preprocessing(self._log, *sizes))
 
     @contextmanager
     def _usable_device(self) -> Iterator[None]:
@@ -150,7 +182,7 @@ class TensorRtRuntime:
                 raise RuntimeError(
                     f'{error}: close other programs, or keep fewer operating points ready'
                 ) from None
-            raise
+            raise RuntimeError(f'{error}: start again, or use the back end onnxruntime') from None
 
     def _check_usable(self) -> None:
         if self._unusable:

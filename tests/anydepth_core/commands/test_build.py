@@ -39,6 +39,25 @@ def test_engines_are_built_with_progress_and_a_table_then_taken_from_the_cache(r
     assert capsys.readouterr().out.splitlines()[-3:] == lines[-3:]
 
 
+def test_preprocessing_of_a_camera_is_built_once_for_each_input_size(rig, capsys):
+    build_engines(
+        rig.bundle,
+        rig.settings,
+        LADDER,
+        None,
+        rig.trt(),
+        rig.cudart,
+        command=COMMAND,
+        camera_size=(120, 160),
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in lines[-2:]] == [
+        ['-', 'letterbox', '120x160@64x64'],
+        ['-', 'letterbox', '120x160@96x96'],
+    ]
+    assert all('pixels differ by 0.0 of 255 at most' in line for line in lines[-2:])
+
+
 def test_an_engine_that_cannot_be_built_ends_the_command(rig, monkeypatch):
     rig.behaviour = Behaviour(parse_error='no such operator')
     monkeypatch.setenv('FAKE_TENSORRT', rig.environment)
@@ -53,6 +72,8 @@ def test_an_engine_that_cannot_be_built_ends_the_command(rig, monkeypatch):
         (['--levels', '9'], 'levels 0'),
         (['--device', '-1'], 'device -1 is not legal'),
         (['--workspace', '0'], 'workspace_mb 0 is not legal'),
+        (['--camera-size', '640'], '--camera-size 640 is not legal: give height and width'),
+        (['--camera-size', '0x640'], '--camera-size 0x640 is not legal'),
         (['--images', '/no/such/place'], 'does not exist'),
     ],
 )

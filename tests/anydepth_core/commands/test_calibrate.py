@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -13,8 +14,15 @@ import pytest
 from anydepth_core import cli
 from anydepth_core.checkpoint.io import save_checkpoint
 from anydepth_core.commands import calibrate
-from anydepth_core.commands.calibrate import parse_depths, parse_sizes
+from anydepth_core.commands.calibrate import (
+    augmentation_of,
+    parse_depths,
+    parse_sizes,
+    recalibrated,
+)
 from anydepth_core.commands.calibration_report import read_peers
+from anydepth_core.config import to_mapping
+from anydepth_core.data.augment import AugmentSettings
 from anydepth_core.depth import DepthSpace, OperatingPoint
 from anydepth_core.evaluation.torch_predict import detector_of_bundle
 from anydepth_core.export import verify
@@ -136,6 +144,29 @@ def test_a_bundle_can_be_calibrated_again(
     again = [words[0], str(tmp_path / 'bundle'), *words[2:]]
     assert cli.main([*again, *short, '--floor-ap', '0.3']) == 0
     assert [sum(p.depth.stages) for p in load_bundle(tmp_path / 'bundle').ladder.points] == [8]
+
+
+def test_the_augmentation_of_the_recipe_gives_one_more_estimate(
+    tmp_path: Path, words: Any
+) -> None:
+    settings = AugmentSettings(scale=0.3, mosaic=0.5)
+    facts = {'recipe': {'augment': to_mapping(settings)}}
+    assert augmentation_of(facts) == settings
+    args = SimpleNamespace(calibration_images=tmp_path / 'training', calibration_count=16)
+    detector = lively_detector()
+    known = recalibrated(detector, ((64, 64), (32, 32)), settings, args)
+    assert list(known) == ['base', 'all', 'base, augmented', 'mixed, augmented']
+    statistics = [one.get_buffer('backbone.stem.0.norm.running_mean') for one in known.values()]
+    # the stem has no norm_base
+    assert len({tuple(one.tolist()) for one in statistics}) == 3
+    assert list(recalibrated(detector, ((32, 32),), None, args)) == ['base', 'all']
+
+
+@pytest.mark.parametrize(
+    'facts', [{}, {'recipe': None}, {'recipe': {'augment': {'fog': 1}}}, {'recipe': {}}]
+)
+def test_an_unknown_augmentation_is_none(facts: dict[str, Any]) -> None:
+    assert augmentation_of(facts) is None
 
 
 def test_an_interrupted_calibration_writes_nothing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 import pytest
 
@@ -34,9 +35,17 @@ def test_every_option_reaches_the_settings_and_the_node() -> None:
         'device': 1,
         'threads': 2,
     }
-    settings = settings_of(*(f'--{name}={value}' for name, value in expected.items()))
+    words = [f'--{name}={value}' for name, value in expected.items()]
+    settings = settings_of(*words)
     assert settings == RuntimeSettings(**expected)  # type: ignore[arg-type]
-    assert node_parameters(settings) == expected
+    assert node_parameters(settings) == {**expected, 'gpu_preprocess': False}
+    settings = settings_of(*words, '--gpu-preprocess')
+    assert settings.preprocess == 'runtime' and node_parameters(settings)['gpu_preprocess']
+
+
+def test_preprocessing_on_the_gpu_needs_the_back_end_that_can() -> None:
+    with pytest.raises(ValueError, match='onnxruntime does not preprocess on the GPU: use'):
+        settings_of('--gpu-preprocess')
 
 
 def test_a_number_out_of_range_is_refused() -> None:
@@ -50,3 +59,4 @@ def test_the_heading_says_what_runs() -> None:
     assert 'all thread(s)' in describe(RuntimeSettings())
     gpu = RuntimeSettings(backend='tensorrt', precision='fp16', device=1)
     assert describe(gpu) == 'TensorRT (fp16), GPU 1'
+    assert describe(replace(gpu, preprocess='runtime')).endswith('GPU 1, preprocessing too')

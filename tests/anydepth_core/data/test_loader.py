@@ -108,11 +108,57 @@ def test_the_published_augmentation_of_rtdetr_does_not_depend_on_the_number_of_w
 
 @pytest.mark.parametrize('resize', ['letterbox', 'stretch'])
 def test_every_augmentation_goes_with_every_resize(dataset, resize):
-    everything = AugmentSettings(mosaic=0.5, photometric=0.5, zoom_out=0.5, crop=0.5)
+    everything = AugmentSettings(
+        mosaic=0.5, photometric=0.5, zoom_out=0.5, crop=0.5, copy_paste=0.5, mixup=0.5
+    )
     for epoch in range(4):
         for batch in batches(dataset, augment=everything, resize=resize, epoch=epoch):
             corners = batch.boxes_xyxy_px
             assert (corners >= 0).all() and (corners <= torch.tensor([96, 64, 96, 64])).all()
+
+
+MIXED = AugmentSettings(mosaic=0.5, copy_paste=0.5, mixup=0.5)
+
+
+def test_mixed_images_have_more_objects_and_follow_from_the_seed(dataset):
+    mixed = batches(dataset, augment=MIXED)
+    assert equal(batches(dataset, augment=MIXED, workers=2), mixed)
+    assert not equal(batches(dataset, augment=MIXED, seed=8), mixed)
+    counts = {
+        name: sum(
+            len(batch.labels)
+            for epoch in range(6)
+            for batch in batches(dataset, epoch=epoch, augment=AugmentSettings(**strength))
+        )
+        for name, strength in (('none', {}), ('pasted', {'copy_paste': 1}), ('both', {'mixup': 1}))
+    }
+    assert counts['pasted'] > 1.2 * counts['none'] and counts['both'] > 1.5 * counts['none']
+
+
+@pytest.mark.parametrize('mixing', [{'mixup': 1.0}, {'copy_paste': 1.0}])
+def test_mixing_takes_another_image(write_coco, mixing):
+    boxes = [(0, 0, 5, 5, 9, 9), (1, 1, 40, 20, 9, 9)]
+    dataset = CocoDataset(*write_coco(sizes=((40, 60),) * 2, boxes=boxes))
+    augment = AugmentSettings(mosaic=0, translate=0, scale=0, **mixing)
+    found = {
+        tuple(sorted(batch.labels.tolist()))
+        for epoch in range(8)
+        for batch in batches(dataset, augment=augment, batch_size=1, epoch=epoch)
+    }
+    assert (0, 1) in found
+
+
+def test_what_is_switched_off_draws_no_chance(dataset):
+    """So that recipes from before copy-paste and mixup draw what they drew."""
+    (batch,) = batches(dataset, augment=AugmentSettings(mosaic=0.5), batch_size=5)
+    for name, value in (('copy_paste', 1e-12), ('mixup', 1e-12)):
+        (other,) = batches(
+            dataset, augment=AugmentSettings(mosaic=0.5, **{name: value}), batch_size=5
+        )
+        assert not torch.equal(batch.images, other.images)  # these did draw
+    assert batch.images.float().mean().item() == pytest.approx(
+        144.12, abs=0.3
+    )  # as before they were there
 
 
 def test_batches_do_not_depend_on_the_number_of_workers(dataset):
@@ -147,6 +193,17 @@ def test_one_loader_follows_set_epoch(dataset):
     for epoch in (0, 1, 0):
         loader.set_epoch(epoch)
         assert equal(list(loader), batches(dataset, epoch=epoch))
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+@pytest.mark.parametrize('shard', [(0, 1), (1, 2)])
+def test_an_epoch_goes_on_after_skipped_batches(dataset, workers, shard):
+    whole = batches(dataset, batch_size=1, epoch=3, shard=shard)
+    loader = build_loader(dataset, (64, 96), 1, AugmentSettings(), workers, 7, True, shard=shard)
+    for skipped in (len(whole) - 1, 0, len(whole)):
+        loader.set_epoch(3, skipped)
+        assert equal(list(loader), whole[skipped:])
+        assert len(loader) == len(whole)
 
 
 def test_shuffling_drops_an_incomplete_batch_but_never_the_only_one(dataset):
@@ -186,6 +243,7 @@ def test_batches_without_any_object_are_empty_not_missing(write_coco):
         (None, 'stretch'),
         (AugmentSettings(), 'letterbox'),
         (AugmentSettings(mosaic=0), 'letterbox'),
+        (MIXED, 'letterbox'),
         (RTDETR, 'stretch'),
     ):
         (batch,) = batches(dataset, augment=augment, resize=resize)
@@ -201,7 +259,7 @@ def test_mosaic_works_on_a_single_image(write_coco):
 
 def test_cached_images_survive_augmentation(dataset):
     before = [dataset.image(index).copy() for index in range(len(dataset))]
-    for augment in (AugmentSettings(), AugmentSettings(mosaic=0), RTDETR, None):
+    for augment in (AugmentSettings(), AugmentSettings(mosaic=0), MIXED, RTDETR, None):
         for resize in ('letterbox', 'stretch'):
             batches(dataset, augment=augment, resize=resize)
     assert all(np.array_equal(dataset.image(index), image) for index, image in enumerate(before))

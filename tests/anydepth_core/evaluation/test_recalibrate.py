@@ -11,7 +11,9 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='norms are re-estimated in torch')
 
+from anydepth_core.data.augment import AugmentSettings  # noqa: E402
 from anydepth_core.evaluation.recalibrate import (  # noqa: E402
+    augmented_batches_of,
     batches_of,
     image_files,
     recalibrate,
@@ -133,3 +135,42 @@ def test_a_folder_without_images_and_a_broken_image_are_refused(tmp_path: Path) 
     (tmp_path / 'a.png').write_bytes(b'no picture')
     with pytest.raises(ValueError, match='a.png is no readable image'):
         list(batches_of(image_files(tmp_path, 5), [(32, 32)], 'letterbox'))
+    with pytest.raises(ValueError, match='a.png is no readable image'):
+        list(
+            augmented_batches_of(
+                image_files(tmp_path, 5), (32, 32), 'letterbox', AugmentSettings()
+            )
+        )
+
+
+@pytest.mark.parametrize('resize', ['letterbox', 'stretch'])
+@pytest.mark.parametrize(
+    'settings',
+    [AugmentSettings(), AugmentSettings(photometric=1.0, zoom_out=0.5, crop=1.0, copy_paste=1.0)],
+)
+def test_augmented_batches_repeat_and_differ_from_plain_ones(
+    tmp_path: Path, resize: str, settings: AugmentSettings
+) -> None:
+    for number in range(5):
+        picture = np.random.default_rng(number).integers(0, 256, (40, 60, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / f'{number}.png'), picture)
+    files = image_files(tmp_path, 5)
+    first, second = (
+        list(augmented_batches_of(files, (64, 96), resize, settings, batch_size=2))
+        for _ in range(2)
+    )
+    assert [tuple(batch.shape) for batch in first] == [(2, 3, 64, 96)] * 2 + [(1, 3, 64, 96)]
+    assert all(map(torch.equal, first, second))
+    plain = list(batches_of(files, [(64, 96)], resize, batch_size=2))
+    assert not any(map(torch.equal, first, plain))
+
+
+def test_without_variation_augmented_batches_are_the_plain_ones(tmp_path: Path) -> None:
+    """Plain epochs have no mosaic, so only what the settings name is varied."""
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / 'a.png'), picture)
+    files = image_files(tmp_path, 1)
+    none = AugmentSettings(hsv=(0.0, 0.0, 0.0), translate=0.0, scale=0.0, flip=0.0, mosaic=1.0)
+    (varied,) = augmented_batches_of(files, (64, 64), 'letterbox', none)
+    (plain,) = batches_of(files, [(64, 64)], 'letterbox')
+    torch.testing.assert_close(varied, plain)

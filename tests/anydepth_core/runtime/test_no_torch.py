@@ -15,6 +15,8 @@ MODULES = (
     'anydepth_core.evaluation.benchmark_table',
     'anydepth_core.evaluation.complexity',
     'anydepth_core.runtime.pipeline',
+    'anydepth_core.export.gather_sampling',
+    'anydepth_core.export.preprocessing',
     'anydepth_core.runtime.tensorrt.build_process',
     'anydepth_core.runtime.tensorrt.runtime',
     'anydepth_core.control.assumed',

@@ -17,7 +17,7 @@ from anydepth_core.runtime.backends import RuntimeSettings
 from anydepth_core.runtime.onnx_runtime import OnnxRuntime
 from anydepth_core.runtime.pipeline import Pipeline
 from anydepth_core.runtime.runtime import Runtime
-from anydepth_core.runtime.tensorrt import build_process
+from anydepth_core.runtime.tensorrt import build_process, products
 from anydepth_core.structures import Detections
 from tests.anydepth_core.runtime.tensorrt.support import Rig
 from tests.anydepth_core.support.toy_bundle import picture, write_toy_bundle
@@ -79,7 +79,7 @@ def test_back_ends_agree_on_the_default_bundle(
     from anydepth_core.commands.bundle import torch_detect
     from anydepth_core.data.pictures import read_pictures
 
-    monkeypatch.setattr(build_process, 'IMAGES', 1)
+    monkeypatch.setattr(products, 'IMAGES', 1)
     monkeypatch.setattr(build_process, 'TIMED_RUNS', 1)
     bundle = load_bundle(pytestconfig.rootpath / 'config/models/default')
     images = list(read_pictures(pytestconfig.rootpath / 'config/media/fod_clip.mp4', 4))

@@ -19,16 +19,16 @@ optimizer: {name: adamw, rate: 1e-3, warmup_epochs: 0}
 """
 
 
-@pytest.fixture
-def data(tmp_path):
+def write_data(folder, recipe=RECIPE):
+    """Write eight training and three validation images of a box, and a recipe."""
     rng = np.random.default_rng(0)
     for split, count in (('train', 8), ('val', 3)):
-        (tmp_path / split).mkdir()
+        (folder / split).mkdir()
         images, annotations = [], []
         for i in range(count):
             picture = rng.integers(0, 255, (48, 60, 3), dtype=np.uint8)
             cv2.rectangle(picture, (10, 10), (40, 35), (0, 0, 255), -1)
-            cv2.imwrite(str(tmp_path / split / f'{i}.png'), picture)
+            cv2.imwrite(str(folder / split / f'{i}.png'), picture)
             images.append({'id': i, 'file_name': f'{i}.png', 'width': 60, 'height': 48})
             if i != 1:
                 annotations.append(
@@ -46,6 +46,11 @@ def data(tmp_path):
             'annotations': annotations,
             'categories': [{'id': 7, 'name': 'box'}],
         }
-        (tmp_path / f'{split}.json').write_text(json.dumps(content))
-    (tmp_path / 'recipe.yaml').write_text(RECIPE)
-    return tmp_path
+        (folder / f'{split}.json').write_text(json.dumps(content))
+    (folder / 'recipe.yaml').write_text(recipe)
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path):
+    return write_data(tmp_path)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -12,50 +15,133 @@ import time
 import pytest
 import torch
 
+from anydepth_core import build_detector
 from anydepth_core.checkpoint import load_checkpoint
-from anydepth_core.models.rtdetr.denoising import DenoisingSettings
-from anydepth_core.models.rtdetr.objective import DetrLossSettings
+from anydepth_core.data.loader import Batch
+from anydepth_core.models.rtdetr.denoising import draw_denoising_queries
+from anydepth_core.models.rtdetr.objective import ground_truth, RtDetrObjective
 from anydepth_core.train.distributed import ALONE, joined, Processes
 from anydepth_core.train.ema import Ema
 from anydepth_core.train.families import build_objective
 from anydepth_core.train.optim import build_optimizer, OptimizerSettings
 from anydepth_core.train.step import any_depth_step, StepSettings
+from anydepth_core.train.views import draw_views
 from tests.anydepth_core.support.processes import run_in_processes
 from tests.anydepth_core.support.small_batch import (
     FAMILIES,
-    freeze_statistics,
     one_image,
     small_batch,
     small_detector,
 )
 
-# the noise of denoising queries is drawn per process
-LOSSES = {'yolov12': None, 'rtdetr': DetrLossSettings(denoising=DenoisingSettings(queries=0))}
+OPTIMIZERS = {
+    'yolov12': OptimizerSettings(rate=0.01, momentum=0.9),
+    'rtdetr': OptimizerSettings(name='adamw', rate=1e-3, momentum=0.9),
+}
+BETWEEN = {'yolov12': '0110-1010', 'rtdetr': '0110-1'}
 
 
-def step(family, processes):
-    """Gradients, weights and buffers after one step of float64 on this process's images."""
-    detector = freeze_statistics(small_detector(family)).double()
-    objective = build_objective(family, LOSSES[family], 3, 0, processes)
-    optimizer = build_optimizer(detector, OptimizerSettings(rate=0.01, momentum=0.0))
-    batch = small_batch()
-    if processes.count > 1:
-        batch = one_image(batch, processes.rank)
-    any_depth_step(
-        detector,
-        batch,
-        optimizer,
-        objective,
-        StepSettings(clip_norm=1e9),
-        parallel=processes.parallel(detector),
-        processes=processes,
+def detector_of(name):
+    if name in FAMILIES:
+        return small_detector(name).double()
+    torch.manual_seed(0)
+    detector = build_detector(name, num_classes=3).train()
+    for parameter_name, parameter in detector.named_parameters():
+        if 'bbox_head' in parameter_name:  # fresh ones give every query its anchor
+            torch.nn.init.normal_(parameter, std=0.1)
+    return detector.double()
+
+
+def joint_batch(number):
+    """Four images with 1, 2, 2 and no targets."""
+    generator = torch.Generator().manual_seed(number)
+    pixels = (torch.rand(4, 3, 64, 64, generator=generator) * 255).byte()
+    places = torch.rand(5, 2, generator=generator) * 30
+    sides = torch.rand(5, 2, generator=generator) * 28 + 5
+    boxes = torch.cat((places, places + sides), 1)
+    labels = torch.randint(3, (5,), generator=generator)
+    return Batch(pixels, torch.tensor([0, 1, 1, 2, 2]), labels, boxes)
+
+
+def share_of(batch, processes):
+    """Images of this process, with their targets."""
+    count = len(batch) // processes.count
+    first = processes.rank * count
+    mine = (batch.image_index >= first) & (batch.image_index < first + count)
+    return Batch(
+        batch.images[first : first + count],
+        batch.image_index[mine] - first,
+        batch.labels[mine],
+        batch.boxes_xyxy_px[mine],
     )
-    gradients = {
-        f'gradient.{name}': parameter.grad
-        for name, parameter in detector.named_parameters()
-        if parameter.grad is not None
-    }
-    return gradients | detector.state_dict()
+
+
+def let_all_draw_the_same_noise(objective, joint, processes):
+    """Each process draws the denoising queries of all images and keeps those of its own."""
+    queries = [
+        draw_denoising_queries(
+            ground_truth(batch), 3, objective.settings.denoising, objective.generator
+        )
+        for batch in joint
+    ]
+    prepare = RtDetrObjective.prepare
+
+    def prepare_own(batch):
+        drawn, count = queries.pop(0), len(batch)
+        rows = slice(processes.rank * count, (processes.rank + 1) * count)
+        own = replace(
+            drawn,
+            labels=drawn.labels[rows],
+            boxes_logit=drawn.boxes_logit[rows],
+            positives=drawn.positives[rows],
+        )
+        return replace(prepare(objective, batch), denoising=own)
+
+    objective.prepare = prepare_own
+
+
+def three_steps(name, processes, share=None):
+    """Weights and buffers after three steps of float64; the second adds up two batches."""
+    share = share or processes
+    detector = detector_of(name)
+    family = detector.family
+    objective = build_objective(family, None, 3, 0, processes)
+    optimizer = build_optimizer(detector, OPTIMIZERS[family])
+    parallel = processes.parallel(detector)
+    for step, (depth, count) in enumerate((('base', 1), ('base', 2), (BETWEEN[family], 1))):
+        joint = [joint_batch(10 * step + number) for number in range(count)]
+
+        def seen(batches, step=step):
+            generator = torch.Generator().manual_seed(step)
+            return draw_views(batches, (64, 96), True, generator, processes.device)
+
+        if family == 'rtdetr':
+            objective.generator.manual_seed(step)
+            let_all_draw_the_same_noise(objective, [full for full, _ in seen(joint)], share)
+        any_depth_step(
+            detector,
+            seen([share_of(batch, share) for batch in joint]),
+            optimizer,
+            objective,
+            StepSettings(clip_norm=1.0),
+            parallel=parallel,
+            processes=processes,
+            base_depth=depth,
+        )
+    return detector.state_dict()
+
+
+def require_equal(name, folder):
+    """Compare what two processes left with what one learns from the joint batch."""
+    fresh, alone = detector_of(name).state_dict(), three_steps(name, ALONE)
+    first, second = (torch.load(folder / f'{name}.{rank}') for rank in range(2))
+    assert set(alone) == set(first) == set(second)
+    for key, value in alone.items():
+        assert torch.equal(first[key], second[key]), key
+        assert float((first[key] - value).abs().max()) <= 1e-6, key
+    changed = [key for key in alone if (alone[key] - fresh[key]).abs().max() > 1e-4]
+    for part in ('.refinement.', 'norm_base.weight', 'running_mean', 'running_var', 'head'):
+        assert any(part in key for key in changed), part
 
 
 def uneven_steps(family, processes):
@@ -67,7 +153,7 @@ def uneven_steps(family, processes):
     for targets in (1, 3):
         any_depth_step(
             detector,
-            one_image(small_batch(targets), processes.rank),
+            [(one_image(small_batch(targets), processes.rank), None)],
             optimizer,
             objective,
             StepSettings(),
@@ -89,7 +175,7 @@ def spoilt_step(processes):
     with pytest.raises(FloatingPointError) as error:
         any_depth_step(
             detector,
-            batch,
+            [(batch, None)],
             build_optimizer(detector, OptimizerSettings()),
             objective,
             StepSettings(),
@@ -104,7 +190,7 @@ def spoilt_step(processes):
 def steps(folder):
     with joined('cpu') as processes:
         for family in FAMILIES:
-            torch.save(step(family, processes), folder / f'{family}.{processes.rank}')
+            torch.save(three_steps(family, processes), folder / f'{family}.{processes.rank}')
             uneven = uneven_steps(family, processes)
             torch.save(uneven, folder / f'{family}.uneven.{processes.rank}')
         facts = spoilt_step(processes) | {
@@ -115,6 +201,12 @@ def steps(folder):
         }
         processes.wait()
         (folder / f'facts.{processes.rank}').write_text(json.dumps(facts))
+
+
+def r18_steps(folder):
+    with joined('cpu') as processes:
+        state = three_steps('rtdetr_r18', processes)
+        torch.save(state, folder / f'rtdetr_r18.{processes.rank}')
 
 
 def fail_in_second(folder):
@@ -135,7 +227,7 @@ def fail_while_waiting(folder):
 def left(tmp_path_factory):
     """What two processes left after their steps."""
     folder = tmp_path_factory.mktemp('steps')
-    codes = run_in_processes(steps, folder)
+    codes = run_in_processes(steps, folder, limit_s=280)
     errors = [path.read_text() for path in folder.glob('error.*')]
     assert codes == [0, 0], errors
     return folder
@@ -143,15 +235,13 @@ def left(tmp_path_factory):
 
 @pytest.mark.parametrize('family', FAMILIES)
 def test_two_processes_learn_what_one_learns_from_the_joint_batch(left, family):
-    alone = step(family, ALONE)
-    first, second = (torch.load(left / f'{family}.{rank}') for rank in range(2))
-    assert set(alone) == set(first) == set(second)
-    for name, value in alone.items():
-        assert torch.equal(first[name], second[name]), name
-        limit = 1e-9 * float(value.abs().max()) if value.is_floating_point() else 0
-        assert float((first[name] - value).abs().max()) <= limit, name
-    refinements = [n for n in alone if n.startswith('gradient.') and '.refinement.' in n]
-    assert any(alone[name].abs().max() > 0 for name in refinements)
+    require_equal(family, left)
+
+
+@pytest.mark.slow
+def test_two_processes_train_rtdetr_r18_as_one(tmp_path):
+    assert run_in_processes(r18_steps, tmp_path, limit_s=280) == [0, 0]
+    require_equal('rtdetr_r18', tmp_path)
 
 
 @pytest.mark.parametrize('family', FAMILIES)
@@ -163,17 +253,11 @@ def test_process_without_targets_takes_part(left, family):
 
 def test_images_of_one_process_are_not_enough(left):
     # what the joint batch gives differs from the share of either process
-    first = torch.load(left / 'yolov12.0')
-    part = freeze_statistics(small_detector('yolov12')).double()
-    any_depth_step(
-        part,
-        one_image(small_batch(), 0),
-        build_optimizer(part, OptimizerSettings(rate=0.01, momentum=0.0)),
-        build_objective('yolov12', None, 3),
-        StepSettings(clip_norm=1e9),
-    )
-    differing = [n for n, p in part.named_parameters() if not torch.allclose(first[n], p)]
-    assert differing
+    joint = torch.load(left / 'yolov12.0')
+    part = three_steps('yolov12', ALONE, share=Processes(0, 2))
+    differing = [name for name in joint if (joint[name] - part[name]).abs().max() > 1e-4]
+    assert any('running_var' in name for name in differing)
+    assert any('conv.weight' in name for name in differing)
 
 
 def test_loss_that_is_not_finite_in_one_process_stops_all_with_one_sentence(left):
@@ -192,7 +276,8 @@ def test_processes_agree(left):
 @pytest.mark.parametrize('work', [fail_in_second, fail_while_waiting])
 def test_failing_process_ends_the_others(tmp_path, work):
     started = time.monotonic()
-    assert run_in_processes(work, tmp_path) == [1, 1]
+    # gloo, which has lost its peer, may abort the process that an error is ending
+    assert set(run_in_processes(work, tmp_path)) <= {1, -signal.SIGABRT}
     assert time.monotonic() - started < 60
     errors = [(tmp_path / f'error.{rank}').read_text() for rank in range(2)]
     assert sum('ValueError' in error for error in errors) == 1
@@ -213,7 +298,8 @@ def test_torchrun_trains_and_only_the_first_process_writes(data):
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count('full: AP') == 1
-    assert ended.stderr.count('epoch 2: full_total') == 1
+    assert len(re.findall(r'^ *2/2 ', ended.stderr, re.MULTILINE)) == 1
+    assert 'Warning' not in ended.stderr
     with (data / 'out' / 'metrics.csv').open(newline='') as file:
         assert [row['epoch'] for row in csv.DictReader(file)] == ['0', '1']
     averaged = load_checkpoint(data / 'out' / 'last.safetensors').state_dict()

@@ -128,6 +128,16 @@ def test_wrong_loss_setting_is_named(tmp_path, text, message):
     [
         ('model: {name: rtdetr_r19}', r"model.name is 'rtdetr_r19'; known: .*rtdetr_r18"),
         ('model: {name: rtdetr_r18}\nema_ramp: 0', 'ema_ramp is 0'),
+        ('model: {name: rtdetr_r18}\naccumulate: 0', 'accumulate is 0; at least 1'),
+        ('model: {name: rtdetr_r18}\nsample_depths: 1.5', 'sample_depths is 1.5; a share in 0..1'),
+        (
+            'model: {name: rtdetr_r18}\nablation: {passes: teacher}',
+            "ablation.passes is 'teacher'; allowed: both, full, base",
+        ),
+        (
+            'model: {name: rtdetr_r18}\nsample_depths: 0.3\nablation: {passes: full}',
+            'sample_depths is 0.3, but ablation.passes is full',
+        ),
         ('model: {name: rtdetr_r18}\nclip: 1', 'unknown setting clip'),
         ('epochs: 3', 'model'),
     ],

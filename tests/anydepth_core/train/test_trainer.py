@@ -5,12 +5,14 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+import torch
 
 from anydepth_core.checkpoint import load_checkpoint, read_metadata
 from anydepth_core.checkpoint.io import read_tensors
 from anydepth_core.cli import main
 from anydepth_core.models.build import BUILDERS
 from anydepth_core.models.rtdetr.model import AnyDepthRTDETR
+from anydepth_core.train.stepping import Stepper
 from tests.anydepth_core.support.tiny_rtdetr import TINY
 
 PUBLISHED_RTDETR = """
@@ -50,31 +52,32 @@ def train(data, output, *options):
     )
 
 
+TIMES = ('seconds', 'images_per_second')
+
+
 def rows(folder):
     with (folder / 'metrics.csv').open(newline='') as file:
-        return [{k: v for k, v in row.items() if k != 'seconds'} for row in csv.DictReader(file)]
+        return [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(file)]
 
 
-def stop_in_second_epoch(monkeypatch):
-    """Let training end as a killed process does."""
-    from anydepth_core.train import trainer
+class Stop(BaseException):
+    """What tests end a run with."""
 
-    class Stop(BaseException):
-        pass
 
-    original = trainer.Trainer.train_epoch
+def stop_at(patch, position):
+    """Let training end before the step (epoch, step)."""
+    original = Stepper.take
 
-    def stopping(self, epoch):
-        if epoch == 1:
+    def take(self, batches, progress, interruption):
+        if progress.position == position:
             raise Stop
-        return original(self, epoch)
+        return original(self, batches, progress, interruption)
 
-    monkeypatch.setattr(trainer.Trainer, 'train_epoch', stopping)
-    return Stop
+    patch.setattr(Stepper, 'take', take)
 
 
 @pytest.mark.parametrize('family', ['yolov12', 'rtdetr'])
-def test_run_writes_checkpoints_and_a_log_and_resumes_exactly(data, capsys, monkeypatch, family):
+def test_run_writes_its_files_and_resumes_exactly(data, capsys, monkeypatch, family):
     if family == 'rtdetr':
         (data / 'recipe.yaml').write_text(PUBLISHED_RTDETR)
     assert train(data, data / 'whole') == 0
@@ -87,21 +90,50 @@ def test_run_writes_checkpoints_and_a_log_and_resumes_exactly(data, capsys, monk
     assert metadata['class_names'] == ['box'] and set(metadata['metrics']) == {'full', 'base'}
     assert metadata['recipe']['optimizer']['name'] == 'adamw'
 
-    with monkeypatch.context() as patch:
-        stop = stop_in_second_epoch(patch)
-        with pytest.raises(stop):
-            train(data, data / 'parts')
+    for position in ((0, 1), (1, 1)):
+        with monkeypatch.context() as patch, pytest.raises(Stop):
+            stop_at(patch, position)
+            train(data, data / 'parts', *(['--resume'] if position[0] else []))
     assert train(data, data / 'parts', '--resume') == 0
     assert rows(data / 'parts') == rows(data / 'whole')
     for name, form in (
         ('last.safetensors', 'anydepth-checkpoint-1'),
-        ('state.safetensors', 'anydepth-train-state-1'),
+        ('best_full.safetensors', 'anydepth-checkpoint-1'),
+        ('best_base.safetensors', 'anydepth-checkpoint-1'),
+        ('state.safetensors', 'anydepth-train-state-2'),
     ):
         whole, parts = (
             read_tensors(data / run / name, expected_format=form)[0] for run in ('whole', 'parts')
         )
         assert set(whole) == set(parts)
         assert all((whole[key] == parts[key]).all() for key in whole)
+
+
+def test_training_ends_when_nothing_gets_better(data, caplog):
+    text = PUBLISHED_RTDETR.replace('epochs: 2', 'epochs: 9').replace('rate: 1e-3', 'rate: 1e-9')
+    recipe = data / 'recipe.yaml'
+    recipe.write_text(f'{text}patience: 1\nevaluate_depths: [full, base, 0000-1d2]\n')
+    with caplog.at_level('INFO'):
+        assert train(data, data / 'out') == 0
+        assert len(rows(data / 'out')) == 2 and 'AP50_0000-1d2' in rows(data / 'out')[0]
+        assert 'no better mean AP in 1 evaluations' in caplog.text
+        assert train(data, data / 'out', '--resume') == 0
+    assert len(rows(data / 'out')) == 2
+    assert 'the run has ended already, after 2 epochs' in caplog.text
+
+
+def test_deterministic_runs_are_equal_with_any_number_of_workers(data):
+    (data / 'recipe.yaml').write_text(f'{PUBLISHED_RTDETR}deterministic: true\n')
+    tensors = []
+    for workers in ('0', '2', '2'):
+        output = data / f'out{len(tensors)}'
+        assert train(data, output, '--workers', workers) == 0
+        assert not torch.are_deterministic_algorithms_enabled()
+        tensors.append(
+            read_tensors(output / 'state.safetensors', expected_format='anydepth-train-state-2')[0]
+        )
+    for other in tensors[1:]:
+        assert all(torch.equal(value, other[key]) for key, value in tensors[0].items())
 
 
 def test_frozen_norms_and_stem_stay_as_they_are(data, caplog):
@@ -123,12 +155,12 @@ def test_training_starts_from_given_weights(data, caplog):
     assert train(data, data / 'first', '--epochs', '1') == 0
     weights = data / 'first' / 'last.safetensors'
     recipe = data / 'recipe.yaml'
-    recipe.write_text(f'{recipe.read_text()}\nweights: {data}/none.safetensors\n')
+    recipe.write_text(f'{recipe.read_text()}\ninit: {data}/none.safetensors\n')
     with caplog.at_level('INFO'):
-        assert train(data, data / 'second', '--weights', str(weights), '--epochs', '1') == 0
+        assert train(data, data / 'second', '--init', str(weights), '--epochs', '1') == 0
     assert f'{weights}: ' in caplog.text and 'tensors taken' in caplog.text
     metadata = read_metadata(data / 'second' / 'last.safetensors')
-    assert metadata['recipe']['weights'] == str(weights)
+    assert metadata['recipe']['init'] == str(weights)
 
 
 def test_weights_of_another_model_end_with_one_sentence(data, capsys):
@@ -136,7 +168,7 @@ def test_weights_of_another_model_end_with_one_sentence(data, capsys):
     capsys.readouterr()
     (data / 'recipe.yaml').write_text(PUBLISHED_RTDETR)
     weights = str(data / 'first' / 'last.safetensors')
-    assert train(data, data / 'second', '--weights', weights) == 1
+    assert train(data, data / 'second', '--init', weights) == 1
     error = capsys.readouterr().err
     assert 'anydepth_yolov12n' in error and error.count('\n') == 1
 
@@ -201,4 +233,4 @@ def test_rtdetr_whose_predictions_are_not_finite_ends_with_one_sentence(data, ca
     (data / 'recipe.yaml').write_text(PUBLISHED_RTDETR.replace('rate: 1e-3', 'rate: 1e30'))
     assert train(data, data / 'out') == 1
     error = capsys.readouterr().err.strip().split('\n')[-1]
-    assert 'not finite' in error and 'the last epoch is kept' in error
+    assert 'not finite' in error and 'go on with --resume' in error

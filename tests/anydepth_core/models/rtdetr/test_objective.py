@@ -185,32 +185,34 @@ def test_boxes_are_taken_relative_to_the_network_input():
     assert truth.boxes_cxcywh.tolist() == [[0.5, 0.5, 0.5, 1.0]]
 
 
-def test_normaliser_is_the_mean_over_processes_and_at_least_one():
+def test_normaliser_counts_the_targets_and_is_at_least_one():
     asked = []
 
-    def average(number):
+    def normaliser(number):
         asked.append(number.item())
         return number * 0 + 0.5
 
-    objective = RtDetrObjective(DetrLossSettings(), 80, average=average)
-    assert objective.prepare(batch_of([[(0, 0, 0, 9, 9)] * 3])).normaliser == 1
+    objective = RtDetrObjective(DetrLossSettings(), 80, normaliser=normaliser)
+    assert objective.prepare(batch_of([[(0, 0, 0, 9, 9)] * 3])).normaliser == 0.5
     assert asked == [3]
     alone = RtDetrObjective(DetrLossSettings(), 80)
     assert alone.prepare(batch_of([[(0, 0, 0, 9, 9)] * 3])).normaliser == 3
+    assert alone.prepare(batch_of([[]])).normaliser == 1
 
 
-def test_noise_follows_from_seed_and_epoch():
-    def noise(seed, epoch, skipped=0):
+def test_noise_follows_from_seed_epoch_and_step():
+    def noise(seed, epoch, step=0, skipped=0):
         objective = RtDetrObjective(DetrLossSettings(), 80, seed)
         for _ in range(skipped):
             objective.prepare(batch)
-        objective.set_epoch(epoch)
+        objective.set_step(epoch, step)
         return objective.prepare(batch).denoising.boxes_logit
 
     batch = batch_of([[(0, 8, 8, 32, 32)], []])
     assert torch.equal(noise(1, 4), noise(1, 4, skipped=3))
     assert not torch.equal(noise(1, 4), noise(1, 5))
     assert not torch.equal(noise(1, 4), noise(2, 4))
+    assert not torch.equal(noise(1, 4), noise(1, 4, step=1))
 
 
 def test_every_prepare_draws_new_noise():

@@ -31,6 +31,7 @@ VERSIONS = {
     '11': '11.4.0.106',
 }
 MAGIC = b'fake plan\n'
+KINDS = {'tensor(float)': np.float32, 'tensor(uint8)': np.uint8}
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class ILogger:
 class DataType(IntEnum):
     FLOAT = 0
     HALF = 1
+    UINT8 = 5
 
 
 class TensorIOMode(IntEnum):
@@ -277,7 +279,8 @@ class Engine:
         )
         inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
         self.tensors = {one.name: tuple(one.shape) for one in (*inputs, *outputs)}
-        self._inputs = {one.name for one in inputs}
+        self.types = {one.name: KINDS[one.type] for one in (*inputs, *outputs)}
+        self.inputs = [one.name for one in inputs]
         height, width = self.tensors['images'][2:]
         self.scratch = module.behaviour.scratch * height * width // 1024
 
@@ -289,10 +292,10 @@ class Engine:
         return list(self.tensors)[index]
 
     def get_tensor_mode(self, name: str) -> TensorIOMode:
-        return TensorIOMode.INPUT if name in self._inputs else TensorIOMode.OUTPUT
+        return TensorIOMode.INPUT if name in self.inputs else TensorIOMode.OUTPUT
 
     def get_tensor_dtype(self, name: str) -> DataType:
-        return DataType.FLOAT
+        return DataType.UINT8 if self.types[name] is np.uint8 else DataType.FLOAT
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         return self.tensors[name]
@@ -335,7 +338,7 @@ class Context:
     device_memory = property(None, _set_device_memory)
 
     def set_tensor_address(self, name: str, address: int) -> bool:
-        size = 4 * int(np.prod(self._engine.tensors[name]))
+        size = _bytes(self._engine, name)
         self._engine.module.cudart.check_region(address, size, ('device',))
         self._addresses[name] = address
         return True
@@ -390,6 +393,7 @@ class Run:
         self, engine: Engine, addresses: dict[str, int], regions: list[tuple[int, int]]
     ) -> None:
         self._session, self._tensors = engine.session, dict(engine.tensors)
+        self._types, self._inputs = dict(engine.types), list(engine.inputs)
         self._cudart, self._regions = engine.module.cudart, regions
         self._wrong = engine.precision in engine.module.behaviour.wrong
         self._not_finite = engine.precision in engine.module.behaviour.not_finite
@@ -399,23 +403,25 @@ class Run:
         for address, size in self._regions:
             self._cudart.check_region(address, size, ('device',))
         ctypes.memset(self._regions[-1][0], 0x5A, self._regions[-1][1])
-        images = self._view('images').copy()
-        boxes, scores = self._session.run(['boxes', 'scores'], {'images': images})
+        names = [name for name in self._tensors if name not in self._inputs]
+        feeds = {name: self._view(name).copy() for name in self._inputs}
+        results = dict(zip(names, self._session.run(names, feeds)))
         if self._wrong:
-            scores = np.roll(scores, 1, axis=2)
+            results[names[-1]] = np.roll(results[names[-1]], 1, axis=2)
         if self._not_finite:
-            boxes = boxes * np.nan
-        self._view('boxes')[...] = boxes
-        self._view('scores')[...] = scores
+            results[names[0]] = results[names[0]] * np.nan
+        for name, result in results.items():
+            self._view(name)[...] = result
 
     def _view(self, name: str) -> np.ndarray:
-        shape = self._tensors[name]
-        kind = ctypes.c_float * int(np.prod(shape))
-        return np.ctypeslib.as_array(kind.from_address(self._addresses[name])).reshape(shape)
+        shape, kind = self._tensors[name], np.dtype(self._types[name])
+        content = ctypes.c_ubyte * (int(np.prod(shape)) * kind.itemsize)
+        address = self._addresses[name]
+        return np.ctypeslib.as_array(content.from_address(address)).view(kind).reshape(shape)
 
 
 def _bytes(engine: Engine, name: str) -> int:
-    return 4 * int(np.prod(engine.tensors[name]))
+    return int(np.prod(engine.tensors[name])) * np.dtype(engine.types[name]).itemsize
 
 
 def _is_half(model: bytes) -> bool:

@@ -70,6 +70,15 @@ class Rig:
             Building(self.job(point, precision), trt, cudart, lambda text: None).run()
             assert cudart.misuse == []
 
+    def build_preprocessing(self, camera: tuple[int, int], *points: OperatingPoint) -> None:
+        """Put into the cache what makes network inputs of images of a size."""
+        for point in points:
+            cudart = FakeCudart(name=self.cudart.name, version=self.cudart.version)
+            trt = make_tensorrt(self.flavour, cudart, self.behaviour)
+            job = self.job(point, 'fp32', camera_size=camera)
+            Building(job, trt, cudart, lambda text: None).run()
+            assert cudart.misuse == []
+
     @contextmanager
     def runtime(
         self, builder: tuple[str, ...] = NO_BUILDER, **changes: Any

@@ -11,6 +11,7 @@ from anydepth_core.runtime.level_graphs import LevelGraphs
 from anydepth_core.runtime.tensorrt.build import build_plan, MIB, opset_for, workspace_bytes
 from anydepth_core.runtime.tensorrt.library import (
     check_version,
+    grid_sample_is_faulty,
     import_tensorrt,
     make_log,
     version_of,
@@ -90,7 +91,7 @@ def test_the_workspace_leaves_room_for_others():
 def test_a_tensorrt_that_is_too_old_is_refused():
     old = SimpleNamespace(__version__='8.5.3.1')
     assert version_of(old) == (8, 5, 3)
-    with pytest.raises(RuntimeError, match='8.5.3.1 is too old: version 8.6'):
+    with pytest.raises(RuntimeError, match='8.5.3.1 is too old: install version 8.6'):
         check_version(old)
 
 
@@ -98,3 +99,21 @@ def test_a_missing_tensorrt_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, 'tensorrt', None)
     with pytest.raises(RuntimeError, match='nvidia-jetpack python3-libnvinfer'):
         import_tensorrt()
+
+
+@pytest.mark.parametrize(
+    ('version', 'faulty'),
+    [
+        ('8.6.2', False),
+        ('10.3.0', False),
+        ('10.12.0.36', False),
+        ('10.13.3.9', True),
+        ('10.14.1.48', True),
+        ('10.16.1.11', True),
+        ('11.1.0.106', True),
+        ('11.2.1', False),
+        ('11.4.0.106', False),
+    ],
+)
+def test_versions_that_sample_wrongly_are_known(version, faulty):
+    assert grid_sample_is_faulty(version) is faulty

@@ -8,7 +8,7 @@ import pytest
 
 from anydepth_core.export.bundle import load_bundle
 from anydepth_core.runtime.pipeline import Pipeline
-from anydepth_core.runtime.tensorrt import build_process
+from anydepth_core.runtime.tensorrt import build_process, products
 from tests.anydepth_core.runtime.tensorrt.support import (
     assert_same,
     random_images,
@@ -34,7 +34,7 @@ def frames(path, count):
 def test_frames_and_noise_give_the_same_detections(
     pytestconfig, tmp_path, monkeypatch, flavour, precision, any_box_px
 ):
-    monkeypatch.setattr(build_process, 'IMAGES', 2)
+    monkeypatch.setattr(products, 'IMAGES', 2)
     monkeypatch.setattr(build_process, 'TIMED_RUNS', 1)
     bundle = load_bundle(pytestconfig.rootpath / 'config/models/default')
     rig = Rig(bundle, tmp_path / 'engines', flavour)

@@ -1,0 +1,1 @@
+"""Experiments: the method against its baselines and against itself with parts left out."""

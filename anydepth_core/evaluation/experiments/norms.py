@@ -1,0 +1,103 @@
+"""Whether re-estimated norms help the depths between full and base, which are never trained.
+
+A bundle holds one set of statistics for all its levels, as its master ONNX does. Sets of their own
+for every depth are measured here as what could be gained at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+import copy
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from anydepth_core.data.coco import CocoDataset
+from anydepth_core.depth import DepthConfig
+from anydepth_core.evaluation import calibrate
+from anydepth_core.evaluation.experiments.matrix import Run, Study
+from anydepth_core.evaluation.experiments.measure import depths_of, Meter, open_run
+from anydepth_core.evaluation.experiments.results import Point
+from anydepth_core.evaluation.recalibrate import (
+    augmented_batches_of,
+    batches_of,
+    Estimate,
+    recalibrate,
+)
+from anydepth_core.models.detector import Detector
+from anydepth_core.train.recipe import load_recipe
+from anydepth_core.train.settings import TrainSettings
+
+Batches = Callable[[], Iterable[torch.Tensor]]
+
+
+def estimates_of(detector: Detector, depths: Sequence[DepthConfig]) -> dict[str, Estimate]:
+    """Return the candidates of ``anydepth calibrate``, and estimates at all depths together.
+
+    Args:
+        detector: the detector.
+        depths: depths that are measured.
+    """
+    return {
+        **calibrate.estimates(detector),
+        'ladder': Estimate(tuple(depths)),
+        'ladder, augmented': Estimate(tuple(depths), augmented=True),
+    }
+
+
+def measure_norms(
+    study_name: str, study: Study, run: Run, data: Path, count: int = 256
+) -> list[Point]:
+    """Measure a finished run at the reported split with every estimate of its norms.
+
+    Args:
+        study_name: name of the data set.
+        study: the data set.
+        run: the run; both ends of its depths are trained.
+        data: folder that the data paths start from.
+        count: how many training images estimate the norms.
+    """
+    detector, meters = open_run(study_name, study, run, data)
+    depths = depths_of(detector, run, meters[study.chosen_by])
+    meter = meters[study.reported]
+    settings = load_recipe(run.file('yaml'))
+    images = {
+        augmented: training_batches(settings, detector, data, meter, count, augmented)
+        for augmented in (False, True)
+    }
+    points = [meter.point(detector, label, depth) for label, depth in depths.items()]
+    for name, estimate in estimates_of(detector, list(depths.values())).items():
+        one = _estimated(detector, images[estimate.augmented], estimate)
+        points += [meter.point(one, label, depth, norms=name) for label, depth in depths.items()]
+    for augmented, name in ((False, 'own'), (True, 'own, augmented')):
+        for label, depth in depths.items():
+            one = _estimated(detector, images[augmented], Estimate((depth,)))
+            points.append(meter.point(one, label, depth, norms=name))
+    return points
+
+
+def _estimated(detector: Detector, images: Batches, estimate: Estimate) -> Detector:
+    """Return a copy with other norms."""
+    one = copy.deepcopy(detector)
+    recalibrate(one, images(), estimate.depths, estimate.base_only)
+    return one
+
+
+def training_batches(
+    settings: TrainSettings,
+    detector: Detector,
+    data: Path,
+    meter: Meter,
+    count: int,
+    augmented: bool,
+) -> Batches:
+    """Return a function that yields batches of training images, the same ones each time."""
+    files = settings.data
+    dataset = CocoDataset(data / files.train, data / files.train_images)
+    names = [image['file_name'] for image in dataset.coco_dict['images']]
+    places = np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int).tolist()
+    paths = [data / files.train_images / names[place] for place in places]
+    if not augmented:
+        return lambda: batches_of(paths, [meter.size], detector.resize)
+    return lambda: augmented_batches_of(paths, meter.size, detector.resize, settings.augment)
