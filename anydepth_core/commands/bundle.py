@@ -178,10 +178,16 @@ def torch_detect(bundle: Bundle) -> Detect:
         ) from None
     from anydepth_core.models.postprocess import DEFAULT
 
-    detector = detector_of_bundle(bundle)
-    return lambda image, point: torch_predict(detector, point.depth, point.image_size, DEFAULT)(
-        [image]
-    )[0]
+    detectors = {
+        (point.depth, point.image_size): detector_of_bundle(bundle, point)
+        for point in bundle.ladder.points
+    }
+
+    def detect(image: np.ndarray, point: OperatingPoint) -> Detections:
+        detector = detectors[point.depth, point.image_size]
+        return torch_predict(detector, point.depth, point.image_size, DEFAULT)([image])[0]
+
+    return detect
 
 
 def _is_reference(settings: RuntimeSettings) -> bool:

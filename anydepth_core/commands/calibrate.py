@@ -1,13 +1,11 @@
-"""``anydepth calibrate``: re-estimated norms and a measured ladder, as a new bundle."""
+"""``anydepth calibrate``: a measured ladder with norms of its own, as a new bundle."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-import copy
 from functools import partial
 from importlib.util import find_spec
-import math
 from pathlib import Path
 import tempfile
 from typing import Any, TYPE_CHECKING
@@ -25,12 +23,13 @@ if TYPE_CHECKING:
 
     from anydepth_core.data.augment import AugmentSettings
     from anydepth_core.data.coco import CocoDataset
-    from anydepth_core.evaluation.calibrate import Calibration, Key, Search
+    from anydepth_core.evaluation.calibrate import Calibration, Estimator, Key, Search
     from anydepth_core.evaluation.latency import Latency
+    from anydepth_core.export.point_norms import Norms
     from anydepth_core.models.detector import Detector
     from anydepth_core.runtime.pipeline import Pipeline
 
-HELP = 're-estimate norms, measure operating points and write a bundle with the best ladder'
+HELP = 'measure operating points, give them norms of their own, write a bundle with a ladder'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--output', required=True, type=Path, help='directory of the new bundle')
     parser.add_argument(
-        '--calibration-count', type=int, default=512, metavar='N', help='images (%(default)s)'
+        '--calibration-count', type=int, default=256, metavar='N', help='images (%(default)s)'
     )
     parser.add_argument(
         '--sizes',
@@ -61,6 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "'all', or comma-separated depths (%(default)s)",
     )
     parser.add_argument('--levels', type=int, default=5, help='of the ladder (%(default)s)')
+    parser.add_argument(
+        '--keep-ladder',
+        action='store_true',
+        help='keep the levels of the source, a bundle, and give them norms and figures only',
+    )
     parser.add_argument(
         '--floor-ap', type=float, default=0.0, metavar='AP', help='no level below it (%(default)s)'
     )
@@ -105,9 +109,11 @@ def run(args: argparse.Namespace) -> int:
             f'calibrate needs torch and friends ({error}): see "Training" in the README'
         ) from None
     from anydepth_core.data.coco import CocoDataset
+    from anydepth_core.export.bundle import load_bundle
 
     peers = {} if args.peers is None else read_peers(args.peers)
     detector, facts, size = read_source(args.source)
+    kept = load_bundle(args.source).ladder.points if args.keep_ladder else ()
     search = Search(
         parse_sizes(args.sizes, size),
         args.levels,
@@ -117,16 +123,19 @@ def run(args: argparse.Namespace) -> int:
     dataset = CocoDataset(args.data, args.images, limit=args.limit)
     if list(dataset.class_names) != facts['class_names']:
         raise ValueError(f'{args.data} lists other classes than {args.source}')
-    calibration = _calibrate(detector, facts, search, dataset, args)
+    calibration = _calibrate(detector, facts, search, kept, size, dataset, args)
     print(report(calibration))
-    points = [entry.point for entry in calibration.ladder]
+    bench, points = calibration.bench, [entry.point for entry in calibration.ladder]
+    # what the depths "full" and "base" run at is served too, on the ladder or not
+    served = {(point.depth, point.image_size) for point in points}
+    served |= {(depth, size) for depth in (detector.depth_space.full, detector.depth_space.base)}
+    norms = {key: own for key, own in bench.norms.items() if key in served}
     facts['calibration'] = {
-        'norms': calibration.norms,
         'images': len(dataset),
-        'points_measured': len(calibration.bench.measured),
+        'points_measured': len(bench.measured),
+        'own_norms': len(norms),
     }
-    chosen = calibration.bench.detector
-    export_bundle(chosen, facts, points, size, args.output)
+    export_bundle(bench.detector, facts, points, size, args.output, norms=norms)
     if args.csv is not None:
         write_atomically(args.csv, to_csv(calibration).encode())
     if args.picture is not None:
@@ -140,81 +149,70 @@ def _calibrate(
     detector: Detector,
     facts: Mapping[str, Any],
     search: Search,
+    kept: Sequence[OperatingPoint],
+    size: tuple[int, int],
     dataset: CocoDataset,
     args: argparse.Namespace,
 ) -> Calibration:
+    """Measure, and choose the ladder; a ladder that is kept is measured only."""
     from tqdm import tqdm
 
-    from anydepth_core.evaluation.calibrate import Bench, Calibration, choose_norms
+    from anydepth_core.evaluation.calibrate import Bench, Calibration
     from anydepth_core.evaluation.ladder_search import pareto_front
     from anydepth_core.export.onnx_export import build_master, load_master_weights
 
     # from here on the weights are those that the bundle will hold
     master = build_master(detector)
     load_master_weights(detector, master)
+    estimate = None
+    if args.calibration_images is not None:
+        estimate = norms_estimator(detector, augmentation_of(facts), args)
     with tqdm(desc='measuring', unit='point', leave=False, disable=None) as bar:
 
         def progress(name: str) -> None:
             bar.set_postfix_str(name)
             bar.update()
 
-        detectors = {'trained': detector}
-        if args.calibration_images is not None:
-            detectors |= recalibrated(detector, search.sizes, augmentation_of(facts), args)
-        benches = {
-            name: Bench(each, master, dataset, progress) for name, each in detectors.items()
-        }
-        norms, probes = choose_norms(benches, search.sizes)
-        bench = benches[norms]
-        ladder = search.run(bench)
-        trained = [
-            benches['trained'].measure(entry.point.depth, entry.point.image_size)
-            for entry in ladder
-        ]
+        bench = Bench(detector, master, dataset, estimate, progress)
+        if kept:
+            ladder = [bench.measure(point.depth, point.image_size) for point in kept]
+        else:
+            ladder = search.run(bench)
+        for depth in (detector.depth_space.full, detector.depth_space.base):
+            bench.measure(depth, size)
     front = [entry.point for entry in pareto_front(bench.measured)]
-    latency = time_points(bench.detector, master, front, args.runs, args.threads)
-    return Calibration(bench, ladder, norms, probes, trained, latency)
+    latency = time_points(detector, master, front, args.runs, args.threads)
+    return Calibration(bench, ladder, latency)
 
 
-def recalibrated(
-    detector: Detector,
-    sizes: Sequence[tuple[int, int]],
-    augment: AugmentSettings | None,
-    args: argparse.Namespace,
-) -> dict[str, Detector]:
-    """Return copies of a detector with re-estimated norms, by name of the estimate.
+def norms_estimator(
+    detector: Detector, augment: AugmentSettings | None, args: argparse.Namespace
+) -> Estimator:
+    """Return what estimates the statistics of a detector's norms at an operating point.
 
-    The images have the largest of the sizes, where depths are compared: statistics change with
-    size. Estimates from augmented images are left out if the augmentation is not known.
+    Images are varied as the last epochs of the training did: weights were trained behind the
+    statistics of such images. Where the augmentation is not known they are as in evaluation.
 
     Raises:
-        ValueError: if there are no calibration images, or one is not readable.
+        ValueError: if there are no calibration images; when called, if one is not readable.
     """
-    from tqdm import tqdm
-
-    from anydepth_core.evaluation.calibrate import estimates
     from anydepth_core.evaluation.recalibrate import (
         augmented_batches_of,
         batches_of,
         image_files,
-        recalibrate,
+        statistics_at,
     )
 
     files = image_files(args.calibration_images, args.calibration_count)
-    size, resize = max(sizes, key=math.prod), detector.resize
-    copies = {}
-    for name, estimate in estimates(detector).items():
-        if not estimate.augmented:
-            images = batches_of(files, [size], resize)
-        elif augment is not None:
-            images = augmented_batches_of(files, size, resize, augment)
+
+    def estimate(depth: DepthConfig, size: tuple[int, int]) -> Norms:
+        if augment is None:
+            images = batches_of(files, [size], detector.resize)
         else:
-            continue
-        copies[name] = copy.deepcopy(detector)
-        title = f're-estimating norms ({name})'
-        batches = tqdm(images, desc=title, unit='batch', leave=False, disable=None)
-        recalibrate(copies[name], batches, estimate.depths, estimate.base_only)
-    return copies
+            images = augmented_batches_of(files, size, detector.resize, augment)
+        return statistics_at(detector, images, depth)
+
+    return estimate
 
 
 def augmentation_of(facts: Mapping[str, Any]) -> AugmentSettings | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 import csv
+from dataclasses import replace
 import io
 import math
 from pathlib import Path
@@ -12,21 +13,19 @@ from typing import TYPE_CHECKING
 from anydepth_core.text_table import aligned
 
 if TYPE_CHECKING:
-    from anydepth_core.evaluation.calibrate import Calibration
+    from anydepth_core.evaluation.calibrate import Calibration, Key
     from anydepth_core.evaluation.ladder_picture import Dot, Picture
     from anydepth_core.evaluation.ladder_search import Measured
 
 
 def report(calibration: Calibration) -> str:
-    """Return every table: norms, ladder, ranges, AP and recall by object size and per class."""
+    """Return every table: ladder, ranges, AP and recall by object size and per class."""
     from anydepth_core.evaluation.size_and_class import format_by_class, format_by_size
 
     figures = calibration.bench.of(calibration.ladder)
     names = [_name(calibration, entry) for entry in calibration.ladder]
     return '\n\n'.join(
         (
-            f'norms, AP at a few operating points; chosen: {calibration.norms}\n'
-            + _norms(calibration),
             f'ladder, from {len(calibration.bench.measured)} operating points on '
             f'{len(calibration.bench.dataset)} images\n' + _ladder(calibration),
             _ranges(calibration),
@@ -41,22 +40,24 @@ def to_csv(calibration: Calibration) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(
-        ('depth', 'height', 'width', 'multiply_adds', 'AP', 'inference_ms', 'level', 'norms')
+        (
+            *('depth', 'height', 'width', 'multiply_adds', 'AP', 'norms'),
+            *('AP_trained_norms', 'AP_own_norms', 'inference_ms', 'level'),
+        )
     )
     levels = {id(entry): level for level, entry in enumerate(calibration.ladder)}
-    rows = [(entry, calibration.norms) for entry in calibration.bench.measured]
-    if calibration.norms != 'trained':
-        rows += [(entry, 'trained') for entry in calibration.trained]
-    for entry, norms in sorted(rows, key=lambda row: row[0].cost):
+    for entry in sorted(calibration.bench.measured, key=lambda entry: entry.cost):
         writer.writerow(
             (
                 calibration.space.format(entry.point.depth),
                 *entry.point.image_size,
                 int(entry.cost),
                 f'{entry.ap:.4f}',
+                _norms(calibration, entry),
+                f'{calibration.bench.trained[_key(entry)]:.4f}',
+                _cell(calibration.bench.own.get(_key(entry), math.nan), '.4f', ''),
                 _cell(_milliseconds(calibration, entry), '.2f', ''),
                 levels.get(id(entry), ''),
-                norms,
             )
         )
     return text.getvalue()
@@ -92,34 +93,41 @@ def picture_of(calibration: Calibration, peers: Mapping[str, Sequence[Dot]]) -> 
     """Return what ``ladder.png`` shows."""
     from anydepth_core.evaluation.ladder_picture import Picture
 
-    changed = calibration.norms != 'trained'
+    bench = calibration.bench
+    before = [
+        replace(_dot(calibration, entry), ap=bench.trained[_key(entry)])
+        for entry in calibration.ladder
+        if _key(entry) in bench.norms
+    ]
     return Picture(
         points=[_dot(calibration, entry) for entry in calibration.bench.measured],
         ladder=[_dot(calibration, entry) for entry in calibration.ladder],
-        uncalibrated=[_dot(calibration, e) for e in calibration.trained] if changed else [],
+        uncalibrated=before,
         peers=peers,
     )
 
 
-def _norms(calibration: Calibration) -> str:
-    first = next(iter(calibration.probes.values()))
-    lines = [('norms', *(_name(calibration, entry) for entry in first), 'mean')]
-    for name, points in calibration.probes.items():
-        mean = sum(point.ap for point in points) / len(points)
-        lines.append((name, *(_cell(point.ap) for point in points), _cell(mean)))
-    return aligned(lines)
+def _key(entry: Measured) -> Key:
+    return entry.point.depth, entry.point.image_size
+
+
+def _norms(calibration: Calibration, entry: Measured) -> str:
+    return 'own' if _key(entry) in calibration.bench.norms else 'trained'
 
 
 def _ladder(calibration: Calibration) -> str:
-    lines = [('level', 'point', 'AP', 'norms as trained', 'multiply-adds', 'of dearest', 'ms')]
+    heading = ('level', 'point', 'AP', 'norms', 'AP, trained norms', 'AP, own norms')
+    lines = [(*heading, 'multiply-adds', 'of dearest', 'ms')]
     dearest = calibration.ladder[-1].cost
-    for level, (entry, before) in enumerate(zip(calibration.ladder, calibration.trained)):
+    for level, entry in enumerate(calibration.ladder):
         lines.append(
             (
                 str(level),
                 _name(calibration, entry),
                 _cell(entry.ap),
-                _cell(before.ap),
+                _norms(calibration, entry),
+                _cell(calibration.bench.trained[_key(entry)]),
+                _cell(calibration.bench.own.get(_key(entry), math.nan)),
                 f'{entry.cost / 1e6:.0f} M',
                 f'{entry.cost / dearest:.2f}',
                 _cell(_milliseconds(calibration, entry), '.2f'),
@@ -130,14 +138,14 @@ def _ladder(calibration: Calibration) -> str:
 
 def _ranges(calibration: Calibration) -> str:
     """Dearest over cheapest: by depth alone at the largest size, and along the ladder."""
-    space, points = calibration.space, calibration.bench.measured
-    largest = max((entry.point.image_size for entry in points), key=math.prod)
-    ends = {entry.point.depth: entry.cost for entry in points if entry.point.image_size == largest}
-    ladder = calibration.ladder
+    space, ladder = calibration.space, calibration.ladder
+    costs = {_key(entry): entry.cost for entry in calibration.bench.measured}
+    sizes = [size for depth, size in costs if depth == space.full and (space.base, size) in costs]
+    size = max(sizes, key=math.prod)
     return (
         f'multiply-adds, dearest over cheapest: depth alone (full over base at '
-        f'{largest[0]}x{largest[1]}) {ends[space.full] / ends[space.base]:.2f}, depth and input '
-        f'size (the ladder) {ladder[-1].cost / ladder[0].cost:.2f}'
+        f'{size[0]}x{size[1]}) {costs[space.full, size] / costs[space.base, size]:.2f}, '
+        f'depth and input size (the ladder) {ladder[-1].cost / ladder[0].cost:.2f}'
     )
 
 
@@ -149,7 +157,7 @@ def _name(calibration: Calibration, entry: Measured) -> str:
 
 
 def _milliseconds(calibration: Calibration, entry: Measured) -> float:
-    timed = calibration.latency.get((entry.point.depth, entry.point.image_size))
+    timed = calibration.latency.get(_key(entry))
     return math.nan if timed is None else timed.percentile('inference_ms', 50)
 
 

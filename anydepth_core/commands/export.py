@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import onnx
 
     from anydepth_core.data.coco import CocoDataset
+    from anydepth_core.export.point_norms import PointNorms
     from anydepth_core.models.detector import Detector
 
 HELP = 'export a checkpoint as a bundle'
@@ -91,6 +92,7 @@ def export_bundle(
     dataset: CocoDataset | None = None,
     half: bool = True,
     sampling: str = 'grid_sample',
+    norms: PointNorms | None = None,
 ) -> None:
     """Export, verify, write the bundle; nothing is written when the verification fails.
 
@@ -104,6 +106,7 @@ def export_bundle(
         dataset: measure the AP of every level on it.
         half: store weights with two or more axes in half precision.
         sampling: how RT-DETR samples its maps, see ``export_master``.
+        norms: statistics of norms of single operating points.
 
     Raises:
         ValueError: if the class names do not fit, or a value is not legal.
@@ -138,9 +141,8 @@ def export_bundle(
         # what the ladder serves, and a wider input: no size may be frozen into the master
         cases = [(point.depth, point.image_size) for point in points]
         cases.append((points[-1].depth, (size[0], size[1] + 64)))
-        differences = verify_cases(
-            detector, master, tqdm(cases, desc='verifying', unit='case', leave=False, disable=None)
-        )
+        shown = tqdm(cases, desc='verifying', unit='case', leave=False, disable=None)
+        differences = verify_cases(detector, master, shown, norms=norms)
         check(differences)
         write_bundle(
             output,
@@ -154,6 +156,7 @@ def export_bundle(
             metadata={key: value for key, value in metadata.items() if key not in _STATED},
             resize=detector.resize,
             suppression=detector.suppression,
+            norms=norms,
         )
     print(f'bundle: {output}\nmax |ONNX - torch| / max |torch|:\n{format_table(differences)}')
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 import math
 
@@ -20,25 +21,34 @@ from anydepth_core.evaluation.ladder_search import (
     pareto_front,
 )
 from anydepth_core.evaluation.latency import Latency
-from anydepth_core.evaluation.recalibrate import Estimate
 from anydepth_core.evaluation.size_and_class import Breakdown, breakdown
 from anydepth_core.evaluation.torch_predict import torch_predict
+from anydepth_core.export.onnx_export import load_norms
+from anydepth_core.export.point_norms import Norms
 from anydepth_core.export.specialise import specialise
 from anydepth_core.models.detector import Detector
 
-LEAST_GAIN = 0.005
-"""Mean AP that re-estimated norms must gain; less is noise on some hundred images."""
+LEAST_GAIN = 0.002
+"""AP that the own norms of an operating point must gain; less is noise on some hundred images."""
 
 Size = tuple[int, int]
 Key = tuple[DepthConfig, Size]
+Estimator = Callable[[DepthConfig, Size], Norms]
+"""Estimates the statistics of the norms at an operating point."""
 
 
 class Bench:
     """Measures operating points of a detector on a data set, each one once.
 
+    A point is measured with the norms as trained and, given an estimator, with its own. It gets
+    its own if they gain at least ``LEAST_GAIN``.
+
     Attributes:
-        measured: what is measured so far, in the order of measuring.
+        measured: what is measured so far, in the order of measuring, with the norms it got.
         figures: all figures of these points, by depth and size.
+        trained: AP of these points with the norms as trained.
+        own: AP of these points with their own norms, whether they got them or not.
+        norms: statistics of the points that got their own.
     """
 
     def __init__(
@@ -46,6 +56,7 @@ class Bench:
         detector: Detector,
         master: onnx.ModelProto,
         dataset: CocoDataset,
+        estimate: Estimator | None = None,
         progress: Callable[[str], object] = lambda _: None,
     ) -> None:
         """Take what is measured.
@@ -55,6 +66,7 @@ class Bench:
             master: master ONNX of a detector with the same layers; multiply-adds are counted in
                 it, so its values do not matter.
             dataset: images and annotations with the classes of the detector.
+            estimate: gives a point its own norms; None to leave all as trained.
             progress: called with the name of each point that is about to be measured.
         """
         self.detector = detector
@@ -62,6 +74,10 @@ class Bench:
         self.dataset = dataset
         self.measured: list[Measured] = []
         self.figures: dict[Key, Breakdown] = {}
+        self.trained: dict[Key, float] = {}
+        self.own: dict[Key, float] = {}
+        self.norms: dict[Key, Norms] = {}
+        self._estimate = estimate
         self._progress = progress
 
     def measure(self, depth: DepthConfig, size: Size) -> Measured:
@@ -70,7 +86,7 @@ class Bench:
             if (known.point.depth, known.point.image_size) == (depth, size):
                 return known
         self._progress(f'{self.detector.depth_space.format(depth)}@{format_size(size)}')
-        figures = self.accuracy(self.detector, depth, size)
+        figures = self._best(depth, size)
         graph = specialise(self.master, depth.stages, size, depth.decoder_layers)
         cost = multiply_adds(graph)['total']
         names = ('AP', 'AP50', 'AR_100', 'AP_small', 'AP_medium', 'AP_large')
@@ -84,6 +100,22 @@ class Bench:
         self.figures[depth, size] = figures
         self.measured.append(result)
         return result
+
+    def _best(self, depth: DepthConfig, size: Size) -> Breakdown:
+        """Figures with the norms that the point gets."""
+        trained = self.accuracy(self.detector, depth, size)
+        before = self.trained[depth, size] = trained.statistics['AP']
+        if self._estimate is None:
+            return trained
+        norms = self._estimate(depth, size)
+        copy = deepcopy(self.detector)
+        load_norms(copy, norms)
+        own = self.accuracy(copy, depth, size)
+        after = self.own[depth, size] = own.statistics['AP']
+        if not after >= before + LEAST_GAIN:
+            return trained
+        self.norms[depth, size] = norms
+        return own
 
     def accuracy(self, detector: Detector, depth: DepthConfig, size: Size) -> Breakdown:
         """Return all figures of a detector at an operating point."""
@@ -138,70 +170,19 @@ class Calibration:
     """What was measured and chosen.
 
     Attributes:
-        bench: all points, with the chosen norms.
+        bench: all points.
         ladder: the chosen levels, cheapest first.
-        norms: name of the chosen statistics.
-        probes: by name of statistics, what the choice was made by.
-        trained: the levels with the norms as trained.
         latency: of points that were timed, by depth and size.
     """
 
     bench: Bench
     ladder: list[Measured]
-    norms: str
-    probes: Mapping[str, list[Measured]]
-    trained: list[Measured]
     latency: Mapping[Key, Latency]
 
     @property
     def space(self) -> DepthSpace:
         """The depths of the detector."""
         return self.bench.detector.depth_space
-
-
-def choose_norms(
-    benches: Mapping[str, Bench], sizes: Sequence[Size]
-) -> tuple[str, dict[str, list[Measured]]]:
-    """Choose statistics by their mean AP over a few operating points.
-
-    The first are kept unless others gain at least ``LEAST_GAIN``. The points are full, base and
-    the two halves at the largest size, full and base at the smallest. Re-estimated statistics fit
-    plain images better, but the weights were trained behind the others, of augmented images:
-    which matters more is measured, not assumed.
-
-    Args:
-        benches: a bench per set of statistics, by name, those of the training first.
-        sizes: input sizes of the ladder.
-
-    Returns:
-        The name, and what was measured by name, in the same order of points.
-    """
-    large, small = max(sizes, key=math.prod), min(sizes, key=math.prod)
-    measured = {}
-    for name, bench in benches.items():
-        depths = mixed_ends(bench.detector)
-        points = dict.fromkeys(
-            (*((depth, large) for depth in depths), (depths[0], small), (depths[-1], small))
-        )
-        measured[name] = [bench.measure(depth, size) for depth, size in points]
-    means = {name: sum(p.ap for p in found) / len(found) for name, found in measured.items()}
-    first, best = next(iter(means)), max(means, key=lambda name: means[name])
-    return (best if means[best] >= means[first] + LEAST_GAIN else first), measured
-
-
-def estimates(detector: Detector) -> dict[str, Estimate]:
-    """Return the estimates of norms that may take the place of those of the training, by name.
-
-    Norms that only full and base have trained meet other images at the depths between: ``mixed``
-    averages over full, base and the two halves.
-    """
-    mixed = tuple(mixed_ends(detector))
-    return {
-        'base': Estimate(('base',), base_only=True),
-        'all': Estimate(('full', 'base')),
-        'base, augmented': Estimate(('base',), augmented=True, base_only=True),
-        'mixed, augmented': Estimate(mixed, augmented=True),
-    }
 
 
 def mixed_ends(detector: Detector) -> list[DepthConfig]:

@@ -98,6 +98,29 @@ def recalibrate(
     return sum(reached)
 
 
+def statistics_at(
+    detector: Detector, images: Iterable[torch.Tensor], depth: DepthConfig
+) -> dict[str, np.ndarray]:
+    """Return the means and variances of all norms that run at a depth, by name of the buffer.
+
+    Args:
+        detector: the detector; it is not changed.
+        images: as :func:`recalibrate` takes them, all of one size.
+        depth: the depth.
+
+    Raises:
+        ValueError: as :func:`recalibrate`.
+    """
+    fresh = copy.deepcopy(detector)
+    recalibrate(fresh, images, [depth])
+    before = dict(detector.named_buffers())
+    return {
+        name: values.numpy().copy()
+        for name, values in fresh.named_buffers()
+        if name.endswith(('running_mean', 'running_var')) and not values.equal(before[name])
+    }
+
+
 def image_files(folder: Path, count: int) -> list[Path]:
     """Return so many image files of a folder, evenly spread in name order; all if it has fewer.
 

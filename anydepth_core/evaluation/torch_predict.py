@@ -9,9 +9,9 @@ import onnx
 import torch
 
 from anydepth_core.data.preprocess import preprocess
-from anydepth_core.depth import DepthConfig
+from anydepth_core.depth import DepthConfig, OperatingPoint
 from anydepth_core.export.bundle import Bundle
-from anydepth_core.export.onnx_export import load_master_weights
+from anydepth_core.export.onnx_export import load_master_weights, load_norms
 from anydepth_core.models.build import build_detector
 from anydepth_core.models.detector import Detector
 from anydepth_core.models.postprocess import EVALUATION, postprocess, PostprocessSettings
@@ -55,12 +55,19 @@ def torch_predict(
     return predict
 
 
-def detector_of_bundle(bundle: Bundle) -> Detector:
+def detector_of_bundle(bundle: Bundle, point: OperatingPoint | None = None) -> Detector:
     """Build the torch detector of a bundle, in evaluation mode, with the weights of its master.
+
+    Args:
+        bundle: the bundle.
+        point: take the norms of this operating point where it has its own; None for those of the
+            master.
 
     Raises:
         ValueError: if there is no such detector, or the weights do not fit it.
     """
     detector = build_detector(bundle.model_name, bundle.variant, len(bundle.class_names))
     load_master_weights(detector, onnx.load(bundle.master_path))
+    if point is not None:
+        load_norms(detector, bundle.norms.get((point.depth, point.image_size), {}))
     return detector.eval()

@@ -7,7 +7,7 @@ against its SHA-256.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 import hashlib
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from anydepth_core.data.preprocess import resize_of
-from anydepth_core.depth import DepthSpace, Ladder, OperatingPoint
+from anydepth_core.depth import DepthConfig, DepthSpace, Ladder, OperatingPoint
 from anydepth_core.errors import sentence
 from anydepth_core.export.contract import check_master
 from anydepth_core.export.manifest import (
@@ -31,6 +31,8 @@ from anydepth_core.export.manifest import (
     MASTER,
     parse_manifest,
 )
+from anydepth_core.export.point_norms import FILE as NORMS
+from anydepth_core.export.point_norms import norms_file, parse_norms, PointNorms
 from anydepth_core.models.postprocess import suppression_of
 
 MANIFEST = 'bundle.yaml'
@@ -56,6 +58,7 @@ class Bundle:
         metadata: free text about the origin of the weights.
         resize: how an image becomes a network input: ``letterbox`` or ``stretch``.
         suppression: what becomes of boxes that overlap: ``class_nms`` or ``none``.
+        norms: statistics of norms of single operating points, where they are not the master's.
     """
 
     path: Path
@@ -70,11 +73,20 @@ class Bundle:
     metadata: Mapping[str, Any]
     resize: str
     suppression: str
+    norms: PointNorms = field(compare=False, repr=False)  # ``files`` has their hash
 
     @property
     def master_sha256(self) -> str:
         """SHA-256 (hexadecimal) of the master ONNX."""
         return self.files[MASTER]
+
+    def weights_sha256(self, depth: DepthConfig, image_size: tuple[int, int]) -> str:
+        """SHA-256 (hexadecimal) of all that the graph of an operating point is made from."""
+        own = self.norms.get((depth, image_size))
+        if own is None:
+            return self.master_sha256
+        values = b''.join(name.encode() + own[name].tobytes() for name in sorted(own))
+        return _sha256(self.master_sha256.encode() + values)
 
 
 def load_bundle(path_or_name: str | Path = 'default') -> Bundle:
@@ -101,7 +113,10 @@ def load_bundle(path_or_name: str | Path = 'default') -> Bundle:
         name: _verified(directory / name, digest) for name, digest in manifest.files.items()
     }
     class_names = _class_names(directory / manifest.classes_file, contents[manifest.classes_file])
-    check_master(directory / MASTER, contents[MASTER], manifest, len(class_names))
+    shapes = check_master(directory / MASTER, contents[MASTER], manifest, len(class_names))
+    norms: PointNorms = {}
+    if name := manifest.norms_file:
+        norms = parse_norms(directory / name, contents[name], manifest.space, shapes)
     return Bundle(
         path=directory,
         model_name=manifest.model_name,
@@ -115,6 +130,7 @@ def load_bundle(path_or_name: str | Path = 'default') -> Bundle:
         metadata=manifest.metadata,
         resize=manifest.resize,
         suppression=manifest.suppression,
+        norms=norms,
     )
 
 
@@ -131,6 +147,7 @@ def write_bundle(
     metadata: Mapping[str, Any] | None = None,
     resize: str = LETTERBOX,
     suppression: str = CLASS_NMS,
+    norms: PointNorms | None = None,
 ) -> Bundle:
     """Write a bundle, verify it, then put it in place of an older one.
 
@@ -148,6 +165,7 @@ def write_bundle(
         metadata: free text about the origin of the weights; plain YAML values.
         resize: how an image becomes a network input: ``letterbox`` or ``stretch``.
         suppression: what becomes of boxes that overlap: ``class_nms`` or ``none``.
+        norms: statistics of norms of single operating points.
 
     Raises:
         ValueError: if a value is not legal or the master does not fit; nothing is written then.
@@ -168,10 +186,13 @@ def write_bundle(
         metadata=metadata or {},
         resize=resize,
         suppression=suppression,
+        norms_file=NORMS if norms else '',
     )
     directory.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f'.{directory.name}-', dir=directory.parent))
     try:
+        if norms:
+            (fresh / NORMS).write_bytes(norms_file(space, norms))
         bundle = _write_files(fresh, manifest, Path(master_path), class_names)
         _put_in_place(fresh, directory)
     finally:
@@ -182,10 +203,11 @@ def write_bundle(
 def _write_files(
     folder: Path, manifest: Manifest, master_path: Path, class_names: Sequence[str]
 ) -> Bundle:
-    """Write the files of a bundle into an empty folder and verify them."""
+    """Write the files of a bundle into a folder that holds nothing but norms; verify them."""
     shutil.copyfile(master_path, folder / MASTER)
     (folder / LABELS).write_text(''.join(f'{name}\n' for name in class_names), encoding='utf-8')
-    files = {name: _sha256((folder / name).read_bytes()) for name in (MASTER, LABELS)}
+    names = filter(None, (MASTER, LABELS, manifest.norms_file))
+    files = {name: _sha256((folder / name).read_bytes()) for name in names}
     text = _to_yaml(replace(manifest, files=files))
     (folder / MANIFEST).write_text(text, encoding='utf-8')
     bundle = load_bundle(folder)
@@ -303,7 +325,7 @@ def _put_in_place(fresh: Path, directory: Path) -> None:
         os.replace(fresh, directory)
         return
     for old in directory.iterdir():
-        if old.is_file() and not (fresh / old.name).exists():
+        if old.is_file() and old.name != NORMS and not (fresh / old.name).exists():
             shutil.copy2(old, fresh / old.name)
     aside = Path(tempfile.mkdtemp(prefix=f'.{directory.name}-', dir=directory.parent))
     os.replace(directory, aside)

@@ -40,7 +40,9 @@ def master_outputs(num_classes: int) -> dict[str, _Value]:
     }
 
 
-def check_master(path: Path, content: bytes, manifest: Manifest, num_classes: int) -> None:
+def check_master(
+    path: Path, content: bytes, manifest: Manifest, num_classes: int
+) -> dict[str, tuple[int, ...]]:
     """Check that a master ONNX keeps the contract and belongs to a bundle.
 
     Args:
@@ -48,6 +50,9 @@ def check_master(path: Path, content: bytes, manifest: Manifest, num_classes: in
         content: the file.
         manifest: of the bundle.
         num_classes: how many labels the bundle has.
+
+    Returns:
+        The shape of each weight by its name.
 
     Raises:
         ValueError: if it does not; the message says what is expected and what was found.
@@ -58,7 +63,7 @@ def check_master(path: Path, content: bytes, manifest: Manifest, num_classes: in
         _check_facts(path, model, manifest, num_classes)
         _check_values(path, 'inputs', model.graph.input, master_inputs(manifest.space), True)
         _check_values(path, 'outputs', model.graph.output, master_outputs(num_classes), False)
-        _check_form(path, model)
+        return _check_form(path, model)
     except ValueError:
         raise
     except Exception as error:  # names that are no text, endless nesting
@@ -131,8 +136,8 @@ def _check_values(
             )
 
 
-def _check_form(path: Path, model: onnx.ModelProto) -> None:
-    """Check the operators, and that the file holds all of its weights."""
+def _check_form(path: Path, model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+    """Check the operators, and that the file holds all of its weights; return their shapes."""
     import onnx
 
     from anydepth_core.export.master import initializers, OPSET
@@ -148,6 +153,7 @@ def _check_form(path: Path, model: onnx.ModelProto) -> None:
             raise ValueError(
                 f'{path} keeps the weight {tensor.name!r} in another file: export the bundle again'
             )
+    return {tensor.name: tuple(tensor.dims) for tensor in initializers(model.graph)}
 
 
 def _value(value: onnx.ValueInfoProto) -> _Value:

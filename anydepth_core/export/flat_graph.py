@@ -23,6 +23,7 @@ class FlatGraph:
         opset: opset version of the nodes.
         constants: values by name that are known from the start.
         shapes: static shapes of float32 graph inputs; without any, no shape is computed.
+        replaced: values by name that take the place of those of initialisers.
     """
 
     def __init__(
@@ -30,11 +31,13 @@ class FlatGraph:
         opset: int,
         constants: Mapping[str, np.ndarray],
         shapes: Mapping[str, tuple[int, ...]],
+        replaced: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.outputs: list[str] = []
         self.constants = dict(constants)
         self._opset = opset
+        self._replaced = replaced or {}
         self._aliases: dict[str, str] = {}
         self._types = {
             name: helper.make_tensor_type_proto(TensorProto.FLOAT, shape)
@@ -48,7 +51,8 @@ class FlatGraph:
             RuntimeError: if a branch is chosen by a value that is not constant.
         """
         for tensor in graph.initializer:
-            self.constants[tensor.name] = numpy_helper.to_array(tensor)
+            value = self._replaced.get(tensor.name)
+            self.constants[tensor.name] = numpy_helper.to_array(tensor) if value is None else value
         for node in graph.node:
             if node.op_type == 'If':
                 self._take_branch(node)

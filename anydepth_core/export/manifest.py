@@ -60,6 +60,7 @@ class Manifest:
             :data:`~anydepth_core.data.preprocess.RESIZES`.
         suppression: what becomes of boxes that overlap, see
             :data:`~anydepth_core.models.postprocess.SUPPRESSIONS`.
+        norms_file: name of the file with the norms of single operating points; empty without.
     """
 
     model_name: str
@@ -72,6 +73,7 @@ class Manifest:
     metadata: Mapping[str, Any]
     resize: str = LETTERBOX
     suppression: str = CLASS_NMS
+    norms_file: str = ''
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for YAML; :func:`parse_manifest` reads them back."""
@@ -97,6 +99,7 @@ class Manifest:
                 }
                 for point in self.ladder.points
             ],
+            **({'norms': self.norms_file} if self.norms_file else {}),
             'files': dict(self.files),
             'metadata': dict(self.metadata),
         }
@@ -113,13 +116,14 @@ def parse_manifest(value: object) -> Manifest:
             "the field 'format' is missing, so this is no bundle: give the directory of one"
         )
     _check_format(value['format'])
-    fields = _mapping(value, 'the top level', _FIELDS, ('postprocessing',))
+    fields = _mapping(value, 'the top level', _FIELDS, ('postprocessing', 'norms'))
     model = _mapping(fields['model'], 'model', _MODEL_FIELDS, ('max_decoder_layers',))
     space = _space(model)
     image_size = check_size(fields['image_size'], 'image_size')
     files = _files(fields['files'])
     classes_file = _text(fields['classes'], 'classes')
-    for name in (MASTER, classes_file):
+    norms_file = _text(fields['norms'], 'norms') if 'norms' in fields else ''
+    for name in filter(None, (MASTER, classes_file, norms_file)):
         if name not in files:
             raise ValueError(f"the field 'files' does not list {name!r}: export the bundle again")
     return Manifest(
@@ -133,6 +137,7 @@ def parse_manifest(value: object) -> Manifest:
         metadata=_mapping(fields['metadata'], 'metadata', None),
         resize=_resize(fields['preprocessing']),
         suppression=_suppression(fields.get('postprocessing', {'suppression': CLASS_NMS})),
+        norms_file=norms_file,
     )
 
 

@@ -24,6 +24,7 @@ from anydepth_core.export.master import (
     state_dict_from_master,
     write_facts,
 )
+from anydepth_core.export.point_norms import Norms
 from anydepth_core.export.recorder import DynamicSize, Recorder, Weights
 from anydepth_core.export.sampling import FORMS
 from anydepth_core.export.switches import insert_switches
@@ -114,6 +115,13 @@ def load_master_weights(detector: Detector, master: onnx.ModelProto) -> None:
         if not value.is_floating_point() or name in detector.training_only
     }
     load_weights(detector, {**kept, **weights})
+
+
+def load_norms(detector: Detector, norms: Norms) -> None:
+    """Put the statistics of an operating point into the norms of a detector."""
+    buffers = dict(detector.named_buffers())
+    for name, values in norms.items():
+        buffers[name].copy_(torch.from_numpy(values))
 
 
 def _inputs(space: DepthSpace) -> list[onnx.ValueInfoProto]:

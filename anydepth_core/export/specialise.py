@@ -25,6 +25,7 @@ from anydepth_core.export.master import (
     write_facts,
 )
 from anydepth_core.export.opset import lower_opset
+from anydepth_core.export.point_norms import Norms
 
 SIZE_MULTIPLE = 32
 
@@ -35,6 +36,7 @@ def specialise(
     size: tuple[int, int] | None = None,
     decoder_layers: int | None = None,
     opset: int = OPSET,
+    norms: Norms | None = None,
 ) -> onnx.ModelProto:
     """Return the graph of one depth, with the outputs of the master at this depth.
 
@@ -46,6 +48,7 @@ def specialise(
         decoder_layers: how many decoder layers run; None for as many as at full depth. Must be
             None for detectors without a decoder.
         opset: operators of the graph: 18, or 17 for TensorRT 8.6.
+        norms: statistics of norms that take the place of the master's.
 
     Raises:
         ValueError: if the model is no master, the number of flags is wrong, the size or the
@@ -67,7 +70,7 @@ def specialise(
     layers = space.decoder_layers if decoder_layers is None else decoder_layers
     depth = space.parse(DepthConfig(tuple(map(bool, flags)), layers))
     shapes = {} if size is None else {IMAGES: (1, 3, *size)}
-    graph = FlatGraph(OPSET, depth_inputs(depth), shapes)
+    graph = FlatGraph(OPSET, depth_inputs(depth), shapes, norms)
     graph.add(master.graph)
     graph.finish([output.name for output in master.graph.output])
     fold(graph)

@@ -12,7 +12,8 @@ import onnx
 
 from anydepth_core.depth import DepthConfig
 from anydepth_core.export.master import depth_inputs, IMAGES
-from anydepth_core.export.onnx_export import load_master_weights
+from anydepth_core.export.onnx_export import load_master_weights, load_norms
+from anydepth_core.export.point_norms import Norms, PointNorms
 from anydepth_core.export.reference import Outputs, Reference
 from anydepth_core.export.specialise import specialise
 from anydepth_core.models.detector import Detector
@@ -63,6 +64,7 @@ def verify_cases(
     master: onnx.ModelProto,
     cases: Iterable[tuple[DepthConfig | str, tuple[int, int]]],
     seed: int = 0,
+    norms: PointNorms | None = None,
 ) -> list[Difference]:
     """Run master, specialised graphs and torch on the same random images.
 
@@ -74,6 +76,8 @@ def verify_cases(
         master: the master ONNX.
         cases: depths, each with the (height, width) of the image.
         seed: seed of the images.
+        norms: statistics of norms of single operating points. The master has none of them: of
+            these points only the specialised graph is compared.
 
     Returns:
         one entry per graph, depth, size and output.
@@ -90,9 +94,11 @@ def verify_cases(
     differences = []
     for given, size in cases:
         depth = space.parse(given)
-        case = reference.case(depth, size, seed)
-        for graph, actual in _onnx_outputs(master, session, depth, case.images):
-            for name, error in reference.errors(actual, case.outputs).items():
+        own = (norms or {}).get((depth, size))
+        chosen = reference if own is None else Reference(_with_norms(copy, own), TOLERANCE)
+        case = chosen.case(depth, size, seed)
+        for graph, actual in _onnx_outputs(master, session, depth, case.images, own):
+            for name, error in chosen.errors(actual, case.outputs).items():
                 differences.append(
                     Difference(graph, space.format(depth), size, name, error, case.tolerance)
                 )
@@ -134,18 +140,28 @@ def format_table(differences: Sequence[Difference]) -> str:
     return '\n'.join((header, *lines))
 
 
+def _with_norms(detector: Detector, norms: Norms) -> Detector:
+    copy = deepcopy(detector)
+    load_norms(copy, norms)
+    return copy
+
+
 def _onnx_outputs(
-    master: onnx.ModelProto, session: Any, depth: DepthConfig, images: np.ndarray
+    master: onnx.ModelProto,
+    session: Any,
+    depth: DepthConfig,
+    images: np.ndarray,
+    norms: Norms | None,
 ) -> Iterator[tuple[str, Outputs]]:
     height, width = images.shape[2:]
-    special = specialise(master, depth.stages, (height, width), depth.decoder_layers)
+    special = specialise(master, depth.stages, (height, width), depth.decoder_layers, norms=norms)
     onnx.checker.check_model(special, full_check=True)
     names = [output.name for output in master.graph.output]
-    for graph, runner, feeds in (
-        ('master', session, {IMAGES: images, **depth_inputs(depth)}),
-        ('specialised', _session(special), {IMAGES: images}),
-    ):
-        yield graph, dict(zip(names, runner.run(names, feeds), strict=True))
+    if norms is None:
+        feeds = {IMAGES: images, **depth_inputs(depth)}
+        yield 'master', dict(zip(names, session.run(names, feeds), strict=True))
+    outputs = _session(special).run(names, {IMAGES: images})
+    yield 'specialised', dict(zip(names, outputs, strict=True))
 
 
 def _session(model: onnx.ModelProto) -> Any:

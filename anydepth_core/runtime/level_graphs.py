@@ -59,7 +59,8 @@ class LevelGraphs:
             )
         depth = self._bundle.space.parse(point.depth)
         size = check_size(list(point.image_size), 'input size')
-        model = specialise(self._loaded(), depth.stages, size, decoder_layers=depth.decoder_layers)
+        norms = self._bundle.norms.get((depth, size))
+        model = specialise(self._loaded(), depth.stages, size, depth.decoder_layers, norms=norms)
         if gather:
             from anydepth_core.export.gather_sampling import gather_sampling
 

@@ -203,6 +203,7 @@ def test_colcon_build_installs_everything_a_robot_needs(built: Path) -> None:
         'config/media/fod_clip.mp4',
         'config/models/default/bundle.yaml',
         'config/models/default/master.onnx',
+        'config/models/default/norms.npz',
     ):
         assert (share / file).is_file(), file
     marker = prefix / 'share' / 'ament_index' / 'resource_index' / 'packages' / 'anydepth_ros'

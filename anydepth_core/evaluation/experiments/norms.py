@@ -1,7 +1,7 @@
-"""Whether re-estimated norms help the depths between full and base, which are never trained.
+"""Whether re-estimated norms help the depths that were not trained.
 
-A bundle holds one set of statistics for all its levels, as its master ONNX does. Sets of their own
-for every depth are measured here as what could be gained at most.
+One set of statistics for all depths is compared with a set of its own for every depth, which is
+what ``anydepth calibrate`` gives to the levels of a ladder where it pays.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 
 from anydepth_core.data.coco import CocoDataset
 from anydepth_core.depth import DepthConfig
-from anydepth_core.evaluation import calibrate
+from anydepth_core.evaluation.calibrate import mixed_ends
 from anydepth_core.evaluation.experiments.matrix import Run, Study
 from anydepth_core.evaluation.experiments.measure import depths_of, Meter, open_run
 from anydepth_core.evaluation.experiments.results import Point
@@ -33,14 +33,18 @@ Batches = Callable[[], Iterable[torch.Tensor]]
 
 
 def estimates_of(detector: Detector, depths: Sequence[DepthConfig]) -> dict[str, Estimate]:
-    """Return the candidates of ``anydepth calibrate``, and estimates at all depths together.
+    """Return estimates that give all depths together one set of statistics.
 
     Args:
         detector: the detector.
         depths: depths that are measured.
     """
+    mixed = tuple(mixed_ends(detector))
     return {
-        **calibrate.estimates(detector),
+        'base': Estimate(('base',), base_only=True),
+        'all': Estimate(('full', 'base')),
+        'base, augmented': Estimate(('base',), augmented=True, base_only=True),
+        'mixed, augmented': Estimate(mixed, augmented=True),
         'ladder': Estimate(tuple(depths)),
         'ladder, augmented': Estimate(tuple(depths), augmented=True),
     }

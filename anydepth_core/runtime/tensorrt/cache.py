@@ -62,7 +62,8 @@ class EngineKey:
     """What must be equal for an engine to be used again.
 
     Attributes:
-        model: SHA-256 of the master ONNX; of preprocessing the name of the resize.
+        model: SHA-256 of the master ONNX, with the norms of the operating point where it has its
+            own; of preprocessing the name of the resize.
         depth: canonical text of the depth, '' for preprocessing.
         image_size: (height, width) of the network input.
         precision: ``fp32`` or ``fp16``.
@@ -85,7 +86,8 @@ class EngineKey:
     ) -> EngineKey:
         """Return the key of an operating point of a bundle."""
         depth = bundle.space.format(point.depth)
-        return cls(bundle.master_sha256, depth, point.image_size, precision, environment)
+        weights = bundle.weights_sha256(point.depth, point.image_size)
+        return cls(weights, depth, point.image_size, precision, environment)
 
     @classmethod
     def of_preprocessing(

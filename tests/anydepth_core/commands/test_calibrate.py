@@ -1,4 +1,4 @@
-"""``anydepth calibrate``: a bundle with a measured ladder, or nothing and one sentence."""
+"""``anydepth calibrate``: a bundle with a measured ladder and norms, or one sentence."""
 
 from __future__ import annotations
 
@@ -16,27 +16,43 @@ from anydepth_core.checkpoint.io import save_checkpoint
 from anydepth_core.commands import calibrate
 from anydepth_core.commands.calibrate import (
     augmentation_of,
+    norms_estimator,
     parse_depths,
     parse_sizes,
-    recalibrated,
+    read_source,
 )
-from anydepth_core.commands.calibration_report import read_peers
+from anydepth_core.commands.calibration_report import picture_of, read_peers
 from anydepth_core.config import to_mapping
 from anydepth_core.data.augment import AugmentSettings
-from anydepth_core.depth import DepthSpace, OperatingPoint
+from anydepth_core.depth import DepthConfig, DepthSpace, OperatingPoint
+from anydepth_core.evaluation.calibrate import Size
+from anydepth_core.evaluation.ladder_picture import Picture
+from anydepth_core.evaluation.recalibrate import (
+    augmented_batches_of,
+    batches_of,
+    image_files,
+    statistics_at,
+)
 from anydepth_core.evaluation.torch_predict import detector_of_bundle
 from anydepth_core.export import verify
-from anydepth_core.export.bundle import load_bundle
+from anydepth_core.export.bundle import Bundle, load_bundle
+from anydepth_core.export.onnx_export import build_master
 from tests.anydepth_core.support.lively import lively_detector
+from tests.anydepth_core.support.toy_bundle import write_toy_bundle
 
 CLASSES = ['a', 'b', 'c', 'd', 'e']
 SPACE = DepthSpace(('a', 'b', 'c'), 2, decoder_layers=6)
+GAIN = 0.05
+STEM = 'backbone.stem.0.norm.running_mean'
+AUGMENT = AugmentSettings(scale=0.3, mosaic=0.5)
+SHORT = ['--sizes', '32', '--runs', '0', '--depths', 'full,base', '--levels', '2']
 
 
 @pytest.fixture
 def words(tmp_path: Path, write_coco: Any) -> list[str]:
     """Return the arguments of a small calibration whose output is ``tmp_path / 'bundle'``."""
-    metadata = {'class_names': CLASSES, 'image_size': [64, 64], 'epoch': 7}
+    recipe = {'augment': to_mapping(AUGMENT)}
+    metadata = {'class_names': CLASSES, 'image_size': [64, 64], 'epoch': 7, 'recipe': recipe}
     save_checkpoint(tmp_path / 'd.safetensors', lively_detector(), metadata)
     json_path, images = write_coco(
         boxes=[(0, 2, 5, 5, 20, 20)], categories=list(enumerate(CLASSES))
@@ -54,19 +70,19 @@ def words(tmp_path: Path, write_coco: Any) -> list[str]:
 
 @pytest.fixture
 def rising_ap(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """Let AP rise with depth and size, and be higher where norms were re-estimated."""
+    """Let AP rise with depth and size, and with own norms below full depth."""
     from anydepth_core.evaluation import calibrate as search
     from anydepth_core.evaluation.size_and_class import Breakdown, ClassFigures, SIZES
 
-    fresh = lively_detector()
-    stem = fresh.get_buffer('backbone.stem.0.norm.running_mean')
+    stem = lively_detector().get_buffer(STEM)
     asked: dict[str, int] = {}
 
     def accuracy(bench: Any, detector: Any, depth: Any, size: tuple[int, int]) -> Breakdown:
         name = f'{detector.depth_space.format(depth)}@{size[0]}'
         asked[name] = asked.get(name, 0) + 1
-        trained = detector.get_buffer('backbone.stem.0.norm.running_mean').allclose(stem)
-        ap = 0.2 + 0.02 * sum(depth.stages) + 0.003 * size[0] - 0.1 * trained
+        own = not detector.get_buffer(STEM).allclose(stem)
+        ap = 0.2 + 0.02 * sum(depth.stages) + 0.003 * size[0]
+        ap += GAIN * (own and not all(depth.stages))
         statistics = dict.fromkeys(('AP', 'AP50', 'AR_100'), ap)
         sizes = {f'{kind}_{size}': ap for kind in ('AP', 'AR') for size in SIZES}
         return Breakdown({**statistics, **sizes}, (ClassFigures('a', 3, ap, ap),))
@@ -77,7 +93,19 @@ def rising_ap(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     return asked
 
 
-def test_the_bundle_gets_the_measured_ladder_and_the_new_norms(
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def keys_of(rows: list[dict[str, str]], bundle: Bundle) -> set[tuple[DepthConfig, Size]]:
+    """Return depth and input size of rows of the CSV."""
+    return {
+        (bundle.space.parse(row['depth']), (int(row['height']), int(row['width']))) for row in rows
+    }
+
+
+def test_the_bundle_gets_the_measured_ladder_and_its_norms(
     words: list[str],
     rising_ap: dict[str, int],
     tmp_path: Path,
@@ -85,39 +113,85 @@ def test_the_bundle_gets_the_measured_ladder_and_the_new_norms(
 ) -> None:
     extra = ['--calibration-images', str(tmp_path / 'training'), '--sizes', '64,32']
     extra += ['--depths', 'full,base,1111-0000', '--levels', '3', '--runs', '1']
-    peers = tmp_path / 'peers.csv'
-    peers.write_text('name,AP,multiply_adds,inference_ms\nother,0.3,9000000,\nother,0.4,,5\n')
-    extra += [
-        '--peers',
-        str(peers),
-        '--csv',
-        str(tmp_path / 'p.csv'),
-        '--picture',
-        str(tmp_path / 'p.png'),
-    ]
-    pytest.importorskip('matplotlib', reason='the picture is drawn')
+    extra += ['--csv', str(tmp_path / 'p.csv')]
     assert cli.main([*words, *extra]) == 0
+    assert set(rising_ap.values()) == {2} and len(rising_ap) == 6
     bundle = load_bundle(tmp_path / 'bundle')
     points = bundle.ladder.points
-    assert len(points) == 3 and [points[0].image_size, points[-1].image_size] == [
-        (32, 32),
-        (64, 64),
-    ]
+    assert [points[0].image_size, points[-1].image_size] == [(32, 32), (64, 64)]
     aps = [dict(point.metrics)['AP'] for point in points]
     costs = [dict(point.metrics)['multiply_adds'] for point in points]
-    assert aps == sorted(set(aps)) and costs == sorted(set(costs))
-    assert bundle.metadata['calibration']['norms'] == 'all'
+    assert len(points) == 3 and aps == sorted(set(aps)) and costs == sorted(set(costs))
     assert bundle.metadata['epoch'] == 7
-    with (tmp_path / 'p.csv').open() as file:
-        rows = list(csv.DictReader(file))
-    assert {row['level'] for row in rows} == {'', '0', '1', '2'}
-    assert {row['norms'] for row in rows} == {'all', 'trained'}
-    assert cv2.imread(str(tmp_path / 'p.png')) is not None
+
+    rows = rows_of(tmp_path / 'p.csv')
+    assert list(rows[0]) == [
+        *('depth', 'height', 'width', 'multiply_adds', 'AP', 'norms'),
+        *('AP_trained_norms', 'AP_own_norms', 'inference_ms', 'level'),
+    ]
+    assert len(rows) == 6 and {row['level'] for row in rows} == {'', '0', '1', '2'}
+    for row in rows:
+        own = '0' in row['depth']
+        assert row['norms'] == ('own' if own else 'trained')
+        gained = float(row['AP_own_norms']) - float(row['AP_trained_norms'])
+        assert gained == pytest.approx(GAIN * own, abs=1e-6)
+        assert row['AP'] == row['AP_own_norms' if own else 'AP_trained_norms']
+    assert all(row['inference_ms'] for row in rows if row['level'])
+
+    # norms of the ladder, and of full and base at the size of the bundle
+    of_base = [row for row in rows if row['height'] == '64' and '1' not in row['depth']]
+    owning = [row for row in rows if row['norms'] == 'own']
+    expected = keys_of([row for row in owning if row['level']] + of_base, bundle)
+    assert set(bundle.norms) == expected < keys_of(owning, bundle)
+    assert (bundle.space.base, (64, 64)) in expected
+    assert bundle.metadata['calibration'] == {
+        'images': 1,
+        'points_measured': 6,
+        'own_norms': len(expected),
+    }
+
     text = capsys.readouterr().out
     assert 'by object size' in text and 'per class' in text and 'depth alone' in text
-    restored = detector_of_bundle(bundle)
-    name = 'backbone.stem.0.norm.running_mean'
-    assert not restored.get_buffer(name).allclose(lively_detector().get_buffer(name))
+    by_level = sorted((row for row in rows if row['level']), key=lambda row: row['level'])
+    assert [line.split()[2:6] for line in text.splitlines() if ' M ' in line] == [
+        [row['AP'][:5], row['norms'], row['AP_trained_norms'][:5], row['AP_own_norms'][:5]]
+        for row in by_level
+    ]
+    trained = lively_detector().get_buffer(STEM)
+    assert detector_of_bundle(bundle).get_buffer(STEM).equal(trained)
+    own = detector_of_bundle(bundle, points[0]).get_buffer(STEM)
+    assert not own.allclose(trained)
+    np.testing.assert_array_equal(own, bundle.norms[points[0].depth, (32, 32)][STEM])
+    assert detector_of_bundle(bundle, points[-1]).get_buffer(STEM).equal(trained)
+
+
+def test_the_picture_shows_peers_and_what_own_norms_changed(
+    words: list[str],
+    rising_ap: dict[str, int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip('matplotlib', reason='the picture is drawn')
+    made: list[Picture] = []
+
+    def recorded(*args: Any) -> Picture:
+        made.append(picture_of(*args))
+        return made[0]
+
+    monkeypatch.setattr(calibrate, 'picture_of', recorded)
+    peers = tmp_path / 'peers.csv'
+    peers.write_text('name,AP,multiply_adds,inference_ms\nother,0.3,9000000,\nother,0.4,,5\n')
+    extra = ['--peers', str(peers), '--picture', str(tmp_path / 'p.png')]
+    extra += ['--calibration-images', str(tmp_path / 'training')]
+    monkeypatch.setattr(calibrate, 'export_bundle', lambda *_, **__: None)
+    assert cli.main([*words, *SHORT, *extra]) == 0
+    assert cv2.imread(str(tmp_path / 'p.png')) is not None
+    (picture,) = made
+    assert len(picture.points) == 4 and len(picture.peers['other']) == 2
+    base, full = picture.ladder
+    (before,) = picture.uncalibrated
+    assert (before.giga, before.ap) == (base.giga, pytest.approx(base.ap - GAIN))
+    assert full.ap > base.ap
 
 
 def test_the_guided_search_measures_a_chain_and_each_point_once(
@@ -125,7 +199,9 @@ def test_the_guided_search_measures_a_chain_and_each_point_once(
 ) -> None:
     written: list[OperatingPoint] = []
     monkeypatch.setattr(
-        calibrate, 'export_bundle', lambda detector, facts, points, *_: written.extend(points)
+        calibrate,
+        'export_bundle',
+        lambda detector, facts, points, *_, norms: written.extend(points) or None,
     )
     assert cli.main([*words, '--sizes', '64', '--runs', '0', '--levels', '4']) == 0
     assert set(rising_ap.values()) == {1}
@@ -139,27 +215,81 @@ def test_the_guided_search_measures_a_chain_and_each_point_once(
 def test_a_bundle_can_be_calibrated_again(
     words: list[str], rising_ap: dict[str, int], tmp_path: Path
 ) -> None:
-    short = ['--sizes', '32', '--runs', '0', '--depths', 'full,base', '--levels', '2']
-    assert cli.main([*words, *short]) == 0
-    again = [words[0], str(tmp_path / 'bundle'), *words[2:]]
-    assert cli.main([*again, *short, '--floor-ap', '0.3']) == 0
-    assert [sum(p.depth.stages) for p in load_bundle(tmp_path / 'bundle').ladder.points] == [8]
+    images = ['--calibration-images', str(tmp_path / 'training')]
+    assert cli.main([*words, *SHORT, *images]) == 0
+    before = load_bundle(tmp_path / 'bundle')
+    assert {depth for depth, _ in before.norms} == {before.space.base}
+    assert augmentation_of(read_source(str(before.path))[1]) == AUGMENT
+    # from the norms as trained, not from those of base; nothing is known of others without images
+    again = [words[0], str(before.path), *words[2:], '--csv', str(tmp_path / 'p.csv')]
+    assert cli.main([*again, *SHORT, '--floor-ap', '0.3']) == 0
+    rows = [row for row in rows_of(tmp_path / 'p.csv') if row['height'] == '64']
+    assert [(row['norms'], row['AP'], row['AP_own_norms']) for row in rows] == [
+        ('trained', '0.3920', ''),
+        ('trained', '0.5520', ''),
+    ]
+    bundle = load_bundle(tmp_path / 'bundle')
+    assert [sum(point.depth.stages) for point in bundle.ladder.points] == [8]
+    assert bundle.norms == {} and bundle.metadata['calibration']['own_norms'] == 0
+    assert bundle.files['master.onnx'] == before.files['master.onnx']
 
 
-def test_the_augmentation_of_the_recipe_gives_one_more_estimate(
-    tmp_path: Path, words: Any
+def test_a_ladder_can_be_kept_and_gets_norms_and_figures(
+    words: list[str], rising_ap: dict[str, int], tmp_path: Path
 ) -> None:
-    settings = AugmentSettings(scale=0.3, mosaic=0.5)
-    facts = {'recipe': {'augment': to_mapping(settings)}}
-    assert augmentation_of(facts) == settings
+    detector = lively_detector()
+    space = detector.depth_space
+    places = [(space.parse('0000-1111'), (32, 32)), (space.full, (32, 32)), (space.full, (64, 64))]
+    before = write_toy_bundle(
+        tmp_path / 'bundle',
+        master=build_master(detector),
+        model_name=detector.name,
+        variant=detector.variant,
+        space=space,
+        class_names=CLASSES,
+        image_size=(64, 64),
+        ladder=[OperatingPoint(*place) for place in places],
+    )
+    again = [words[0], str(before.path), *words[2:], '--runs', '0', '--keep-ladder']
+    assert cli.main([*again, '--calibration-images', str(tmp_path / 'training')]) == 0
+    bundle = load_bundle(tmp_path / 'bundle')
+    assert [(point.depth, point.image_size) for point in bundle.ladder.points] == places
+    ends = {'1111-1111@64', '0000-0000@64'}
+    assert set(rising_ap) == {'0000-1111@32', '1111-1111@32', *ends}
+    assert set(bundle.norms) == {places[0], (space.base, (64, 64))}
+    aps = [dict(point.metrics)['AP'] for point in bundle.ladder.points]
+    assert aps == pytest.approx([0.376 + GAIN, 0.456, 0.552])
+
+
+def test_norms_are_estimated_at_the_point_with_the_augmentation_of_the_recipe(
+    tmp_path: Path, words: list[str]
+) -> None:
     args = SimpleNamespace(calibration_images=tmp_path / 'training', calibration_count=16)
     detector = lively_detector()
-    known = recalibrated(detector, ((64, 64), (32, 32)), settings, args)
-    assert list(known) == ['base', 'all', 'base, augmented', 'mixed, augmented']
-    statistics = [one.get_buffer('backbone.stem.0.norm.running_mean') for one in known.values()]
-    # the stem has no norm_base
-    assert len({tuple(one.tolist()) for one in statistics}) == 3
-    assert list(recalibrated(detector, ((32, 32),), None, args)) == ['base', 'all']
+    depth, size = detector.depth_space.parse('1111-0000'), (32, 64)
+    files = image_files(tmp_path / 'training', 16)
+    plain = batches_of(files, [size], detector.resize)
+    varied = augmented_batches_of(files, size, detector.resize, AUGMENT)
+    expected = [statistics_at(detector, images, depth) for images in (plain, varied)]
+    for augment, wanted in zip((None, AUGMENT), expected):
+        found = norms_estimator(detector, augment, args)(depth, size)  # type: ignore[arg-type]
+        assert sorted(found) == sorted(wanted)
+        assert all(np.array_equal(found[name], wanted[name]) for name in wanted)
+    assert not np.allclose(expected[0][STEM], expected[1][STEM])
+
+
+def test_the_augmentation_comes_from_the_recipe_of_the_source(
+    tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[AugmentSettings | None] = []
+
+    def estimator(detector: object, augment: AugmentSettings | None, args: object) -> None:
+        asked.append(augment)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(calibrate, 'norms_estimator', estimator)
+    assert cli.main([*words, *SHORT, '--calibration-images', str(tmp_path / 'training')]) == 130
+    assert asked == [AUGMENT]
 
 
 @pytest.mark.parametrize(
@@ -188,6 +318,7 @@ def test_an_interrupted_calibration_writes_nothing(
         (['--sizes', '33'], "input size '33' is not legal"),
         (['--depths', 'full,012'], "depth '012' is not legal"),
         (['--calibration-images', 'nowhere'], 'nowhere holds no images'),
+        (['--keep-ladder'], 'd.safetensors is no bundle'),
         (['--sizes', '32', '--depths', 'full,base', '--floor-ap', '0.99'], 'reaches AP 0.99'),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -12,11 +12,13 @@ import pytest
 torch = pytest.importorskip('torch', reason='norms are re-estimated in torch')
 
 from anydepth_core.data.augment import AugmentSettings  # noqa: E402
+from anydepth_core.depth import DepthConfig  # noqa: E402
 from anydepth_core.evaluation.recalibrate import (  # noqa: E402
     augmented_batches_of,
     batches_of,
     image_files,
     recalibrate,
+    statistics_at,
 )
 from anydepth_core.models.detector import Detector  # noqa: E402
 from tests.anydepth_core.support.lively import lively_detector  # noqa: E402
@@ -114,6 +116,35 @@ def test_nothing_to_run_is_refused(images: int, depths: list[str], detector: Det
     with pytest.raises(ValueError, match='without images and depths'):
         recalibrate(detector, [torch.rand(1, 3, 32, 32)] * images, depths)
     assert not changed(before, detector)
+
+
+@pytest.mark.parametrize('make', [lively_detector, lively_rtdetr])
+@pytest.mark.parametrize('depth', ['full', 'base', 'mixed'])
+def test_statistics_at_a_depth_are_those_that_recalibrating_gives(
+    make: Callable[[], Detector], depth: str
+) -> None:
+    detector = make()
+    space = detector.depth_space
+    flags = tuple(index % 2 == 0 for index in range(len(space.stages)))
+    chosen = DepthConfig(flags, space.decoder_layers) if depth == 'mixed' else space.parse(depth)
+    images = [torch.rand(4, 3, 64, 64), torch.rand(2, 3, 64, 64)]
+    before = state(detector)
+    found = statistics_at(detector, images, chosen)
+    assert not changed(before, detector)
+    count = recalibrate(detector, images, [chosen])
+    names = {n for n in changed(before, detector) if not n.endswith('num_batches_tracked')}
+    assert set(found) == names and len(found) == 2 * count
+    now = detector.state_dict()
+    for name, values in found.items():
+        assert values.dtype == np.float32
+        np.testing.assert_array_equal(values, now[name].numpy())
+    base = sum('norm_base' in name for name in found)
+    assert base == 0 if depth == 'full' else 0 < base < len(found)
+
+
+def test_statistics_of_nothing_are_refused(detector: Detector) -> None:
+    with pytest.raises(ValueError, match='without images and depths'):
+        statistics_at(detector, [], detector.depth_space.full)
 
 
 def test_images_are_spread_over_the_folder_and_batched_at_each_size(tmp_path: Path) -> None:

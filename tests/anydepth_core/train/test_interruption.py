@@ -10,6 +10,14 @@ from anydepth_core.train import interruption
 from anydepth_core.train.interruption import ASKING, Interruption, Stopped
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c_is_heard():
+    """What starts tests in the background may have told them to ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def ask(number=signal.SIGTERM):
     os.kill(os.getpid(), number)
 
