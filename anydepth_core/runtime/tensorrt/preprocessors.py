@@ -34,7 +34,8 @@ class Preprocessors:
         if sizes in self._ready or sizes in self._asked:
             return sizes in self._ready
         if self._admit(sizes):
-            threading.Thread(target=self._add, args=(sizes,), daemon=True).start()
+            name = 'anydepth-preprocessing'
+            threading.Thread(target=self._add, args=(sizes,), daemon=True, name=name).start()
         elif not self._crowded:
             self._crowded = True
             logger.warning('%s stay on the CPU', _TOO_MANY)

@@ -231,5 +231,5 @@ def test_another_back_end_refuses(rig):
 
 def _wait_for_threads() -> None:
     for thread in threading.enumerate():
-        if thread.daemon and thread is not threading.current_thread():
+        if thread.name == 'anydepth-preprocessing':
             thread.join(10)
