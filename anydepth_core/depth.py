@@ -105,6 +105,13 @@ class DepthSpace:
         for flags in itertools.product((True, False), repeat=len(self.stages)):
             yield DepthConfig(flags, self.decoder_layers)
 
+    def ends_and_halves(self) -> list[DepthConfig]:
+        """Full, backbone refinements only, neck refinements only, and base."""
+        backbone = tuple(index < self.backbone_stages for index in range(len(self.stages)))
+        neck = tuple(not flag for flag in backbone)
+        halves = [DepthConfig(flags, self.decoder_layers) for flags in (backbone, neck)]
+        return [self.full, *halves, self.base]
+
     def _dash_fits(self, bits: str) -> bool:
         return '-' not in bits or bits.index('-') == self.backbone_stages
 

@@ -171,23 +171,12 @@ def torch_detect(bundle: Bundle) -> Detect:
         RuntimeError: if torch is missing.
     """
     try:
-        from anydepth_core.evaluation.torch_predict import detector_of_bundle, torch_predict
+        from anydepth_core.evaluation.torch_predict import detect_with_torch
     except ImportError as error:
         raise RuntimeError(
             f'--torch needs torch and friends ({error}): see "Training" in the README'
         ) from None
-    from anydepth_core.models.postprocess import DEFAULT
-
-    detectors = {
-        (point.depth, point.image_size): detector_of_bundle(bundle, point)
-        for point in bundle.ladder.points
-    }
-
-    def detect(image: np.ndarray, point: OperatingPoint) -> Detections:
-        detector = detectors[point.depth, point.image_size]
-        return torch_predict(detector, point.depth, point.image_size, DEFAULT)([image])[0]
-
-    return detect
+    return detect_with_torch(bundle)
 
 
 def _is_reference(settings: RuntimeSettings) -> bool:

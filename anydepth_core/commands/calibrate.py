@@ -109,11 +109,12 @@ def run(args: argparse.Namespace) -> int:
             f'calibrate needs torch and friends ({error}): see "Training" in the README'
         ) from None
     from anydepth_core.data.coco import CocoDataset
-    from anydepth_core.export.bundle import load_bundle
 
     peers = {} if args.peers is None else read_peers(args.peers)
-    detector, facts, size = read_source(args.source)
-    kept = load_bundle(args.source).ladder.points if args.keep_ladder else ()
+    detector, facts, size, levels = read_source(args.source)
+    if args.keep_ladder and not levels:
+        raise ValueError(f'{args.source} is no bundle, so it has no ladder to keep: give a bundle')
+    kept = levels if args.keep_ladder else ()
     search = Search(
         parse_sizes(args.sizes, size),
         args.levels,
@@ -281,8 +282,10 @@ def _timing(pipeline: Pipeline, image: np.ndarray, point: OperatingPoint) -> Tim
     return pipeline(image, point)[1]
 
 
-def read_source(source: str) -> tuple[Detector, dict[str, Any], tuple[int, int]]:
-    """Return the detector of a bundle or checkpoint, facts about it, and its input size.
+def read_source(
+    source: str,
+) -> tuple[Detector, dict[str, Any], tuple[int, int], Sequence[OperatingPoint]]:
+    """Return the detector of a bundle or checkpoint, facts, input size, and levels of a bundle.
 
     Raises:
         ValueError: if it is neither, or states no input size or class names.
@@ -294,12 +297,12 @@ def read_source(source: str) -> tuple[Detector, dict[str, Any], tuple[int, int]]
     if not Path(source).is_file():
         bundle = load_bundle(source)
         facts = {**bundle.metadata, 'class_names': list(bundle.class_names)}
-        return detector_of_bundle(bundle), facts, bundle.image_size
+        return detector_of_bundle(bundle), facts, bundle.image_size, bundle.ladder.points
     metadata = read_metadata(source)
     if 'image_size' not in metadata or 'class_names' not in metadata:
         raise ValueError(f'{source} states no image_size or class_names: export it to a bundle')
     height, width = metadata['image_size']
-    return load_checkpoint(source), metadata, (height, width)
+    return load_checkpoint(source), metadata, (height, width), ()
 
 
 def parse_sizes(text: str | None, size: tuple[int, int]) -> tuple[tuple[int, int], ...]:

@@ -10,7 +10,7 @@ import tempfile
 import time
 from typing import Any, TYPE_CHECKING
 
-from anydepth_core.depth import DepthConfig, DepthSpace, OperatingPoint
+from anydepth_core.depth import DepthSpace, OperatingPoint
 
 if TYPE_CHECKING:
     import onnx
@@ -189,11 +189,7 @@ def parse_ladder(
         ValueError: if a depth or a size is not legal.
     """
     if text is None:
-        backbone = tuple(index < space.backbone_stages for index in range(len(space.stages)))
-        neck = tuple(not flag for flag in backbone)
-        layers = space.decoder_layers
-        mixed = [DepthConfig(backbone, layers), DepthConfig(neck, layers)]
-        return [OperatingPoint(depth, size) for depth in (space.full, *mixed, space.base)]
+        return [OperatingPoint(depth, size) for depth in space.ends_and_halves()]
     points = []
     for word in text.split(','):
         depth, _, own_size = word.partition('@')

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 import math
 
@@ -23,7 +22,7 @@ from anydepth_core.evaluation.ladder_search import (
 from anydepth_core.evaluation.latency import Latency
 from anydepth_core.evaluation.size_and_class import Breakdown, breakdown
 from anydepth_core.evaluation.torch_predict import torch_predict
-from anydepth_core.export.onnx_export import load_norms
+from anydepth_core.export.onnx_export import with_norms
 from anydepth_core.export.point_norms import Norms
 from anydepth_core.export.specialise import specialise
 from anydepth_core.models.detector import Detector
@@ -108,9 +107,7 @@ class Bench:
         if self._estimate is None:
             return trained
         norms = self._estimate(depth, size)
-        copy = deepcopy(self.detector)
-        load_norms(copy, norms)
-        own = self.accuracy(copy, depth, size)
+        own = self.accuracy(with_norms(self.detector, norms), depth, size)
         after = self.own[depth, size] = own.statistics['AP']
         if not after >= before + LEAST_GAIN:
             return trained
@@ -185,15 +182,6 @@ class Calibration:
         return self.bench.detector.depth_space
 
 
-def mixed_ends(detector: Detector) -> list[DepthConfig]:
-    """Return full, backbone refinements only, neck refinements only, and base."""
-    space = detector.depth_space
-    backbone = tuple(index < space.backbone_stages for index in range(len(space.stages)))
-    neck = tuple(not flag for flag in backbone)
-    layers = space.decoder_layers
-    return [space.full, DepthConfig(backbone, layers), DepthConfig(neck, layers), space.base]
-
-
 def format_size(size: Size) -> str:
     """Return a size as options take it: ``320`` or ``256x384``."""
     return str(size[0]) if size[0] == size[1] else f'{size[0]}x{size[1]}'
@@ -205,4 +193,4 @@ def _guided(bench: Bench, size: Size) -> list[DepthConfig]:
     full = bench.measure(space.full, size)
     without = [bench.measure(depth, size) for depth in one_refinement_less(space)]
     chain = nested_depths(space, (full.cost, full.ap), [(w.cost, w.ap) for w in without])
-    return list(dict.fromkeys((*chain, *mixed_ends(bench.detector))))
+    return list(dict.fromkeys((*chain, *space.ends_and_halves())))

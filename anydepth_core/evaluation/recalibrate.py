@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 import copy
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -26,21 +26,7 @@ from anydepth_core.depth import DepthConfig
 from anydepth_core.models.detector import Detector
 from anydepth_core.structures import Target
 
-
-@dataclass(frozen=True)
-class Estimate:
-    """A way to estimate the statistics of norms.
-
-    Attributes:
-        depths: depths that the images run at.
-        augmented: images as the plain epochs of the training show them, instead of as evaluation
-            does.
-        base_only: each ``norm_base`` and no other norm.
-    """
-
-    depths: tuple[DepthConfig | str, ...]
-    augmented: bool = False
-    base_only: bool = False
+T = TypeVar('T')
 
 
 @torch.no_grad()
@@ -131,8 +117,13 @@ def image_files(folder: Path, count: int) -> list[Path]:
     files = [path for path in files if path.suffix.lower() in SUFFIXES]
     if not files:
         raise ValueError(f'{folder} holds no images: give a folder of training images')
-    places = np.linspace(0, len(files) - 1, min(count, len(files))).round().astype(int)
-    return [files[place] for place in places.tolist()]
+    return evenly(files, count)
+
+
+def evenly(items: Sequence[T], count: int) -> list[T]:
+    """Return so many items at even distances, the first and the last among them; all if fewer."""
+    places = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
+    return [items[place] for place in places.tolist()]
 
 
 def batches_of(

@@ -11,10 +11,15 @@ import torch
 from anydepth_core.data.preprocess import preprocess
 from anydepth_core.depth import DepthConfig, OperatingPoint
 from anydepth_core.export.bundle import Bundle
-from anydepth_core.export.onnx_export import load_master_weights, load_norms
+from anydepth_core.export.onnx_export import load_master_weights, with_norms
 from anydepth_core.models.build import build_detector
 from anydepth_core.models.detector import Detector
-from anydepth_core.models.postprocess import EVALUATION, postprocess, PostprocessSettings
+from anydepth_core.models.postprocess import (
+    DEFAULT,
+    EVALUATION,
+    postprocess,
+    PostprocessSettings,
+)
 from anydepth_core.structures import Detections
 
 
@@ -55,19 +60,33 @@ def torch_predict(
     return predict
 
 
-def detector_of_bundle(bundle: Bundle, point: OperatingPoint | None = None) -> Detector:
+def detector_of_bundle(bundle: Bundle) -> Detector:
     """Build the torch detector of a bundle, in evaluation mode, with the weights of its master.
-
-    Args:
-        bundle: the bundle.
-        point: take the norms of this operating point where it has its own; None for those of the
-            master.
 
     Raises:
         ValueError: if there is no such detector, or the weights do not fit it.
     """
     detector = build_detector(bundle.model_name, bundle.variant, len(bundle.class_names))
     load_master_weights(detector, onnx.load(bundle.master_path))
-    if point is not None:
-        load_norms(detector, bundle.norms.get((point.depth, point.image_size), {}))
     return detector.eval()
+
+
+def detect_with_torch(
+    bundle: Bundle, device: str = 'cpu', precision: torch.dtype | None = None
+) -> Callable[[np.ndarray, OperatingPoint], Detections]:
+    """Return what runs the torch detector of a bundle on an image at an operating point.
+
+    Args:
+        bundle: the bundle; its points run with the norms that they have of their own.
+        device: torch device.
+        precision: autocast precision, None for float32.
+    """
+    trained = detector_of_bundle(bundle).to(device)
+    own = {key: with_norms(trained, norms) for key, norms in bundle.norms.items()}
+
+    def detect(image_bgr: np.ndarray, point: OperatingPoint) -> Detections:
+        detector = own.get((point.depth, point.image_size), trained)
+        predict = torch_predict(detector, point.depth, point.image_size, DEFAULT, precision)
+        return predict([image_bgr])[0]
+
+    return detect

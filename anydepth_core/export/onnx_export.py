@@ -117,11 +117,13 @@ def load_master_weights(detector: Detector, master: onnx.ModelProto) -> None:
     load_weights(detector, {**kept, **weights})
 
 
-def load_norms(detector: Detector, norms: Norms) -> None:
-    """Put the statistics of an operating point into the norms of a detector."""
-    buffers = dict(detector.named_buffers())
+def with_norms(detector: Detector, norms: Norms) -> Detector:
+    """Return a copy of a detector with the statistics of an operating point in its norms."""
+    copy = deepcopy(detector)
+    buffers = dict(copy.named_buffers())
     for name, values in norms.items():
         buffers[name].copy_(torch.from_numpy(values))
+    return copy
 
 
 def _inputs(space: DepthSpace) -> list[onnx.ValueInfoProto]:

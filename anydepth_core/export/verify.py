@@ -12,7 +12,7 @@ import onnx
 
 from anydepth_core.depth import DepthConfig
 from anydepth_core.export.master import depth_inputs, IMAGES
-from anydepth_core.export.onnx_export import load_master_weights, load_norms
+from anydepth_core.export.onnx_export import load_master_weights, with_norms
 from anydepth_core.export.point_norms import Norms, PointNorms
 from anydepth_core.export.reference import Outputs, Reference
 from anydepth_core.export.specialise import specialise
@@ -95,7 +95,7 @@ def verify_cases(
     for given, size in cases:
         depth = space.parse(given)
         own = (norms or {}).get((depth, size))
-        chosen = reference if own is None else Reference(_with_norms(copy, own), TOLERANCE)
+        chosen = reference if own is None else Reference(with_norms(copy, own), TOLERANCE)
         case = chosen.case(depth, size, seed)
         for graph, actual in _onnx_outputs(master, session, depth, case.images, own):
             for name, error in chosen.errors(actual, case.outputs).items():
@@ -138,12 +138,6 @@ def format_table(differences: Sequence[Difference]) -> str:
         for (depth, size, graph), row in rows.items()
     ]
     return '\n'.join((header, *lines))
-
-
-def _with_norms(detector: Detector, norms: Norms) -> Detector:
-    copy = deepcopy(detector)
-    load_norms(copy, norms)
-    return copy
 
 
 def _onnx_outputs(

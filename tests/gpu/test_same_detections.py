@@ -10,9 +10,8 @@ import torch
 
 from anydepth_core.depth import OperatingPoint
 from anydepth_core.evaluation.same_detections import compare_all
-from anydepth_core.evaluation.torch_predict import detector_of_bundle, torch_predict
+from anydepth_core.evaluation.torch_predict import detect_with_torch
 from anydepth_core.export.bundle import load_bundle
-from anydepth_core.models.postprocess import DEFAULT
 from anydepth_core.runtime.pipeline import load_pipeline
 from anydepth_core.structures import Detections
 
@@ -21,14 +20,8 @@ def test_every_level_finds_the_same(pytestconfig: pytest.Config) -> None:
     from anydepth_core.data.pictures import read_pictures
 
     bundle = load_bundle()
-    detector = detector_of_bundle(bundle).cuda()
+    on_gpu = detect_with_torch(bundle, 'cuda', torch.float16)
     pipeline = load_pipeline()
-
-    def on_gpu(image: np.ndarray, point: OperatingPoint) -> Detections:
-        predict = torch_predict(
-            detector, point.depth, point.image_size, DEFAULT, precision=torch.float16
-        )
-        return predict([image])[0]
 
     def on_cpu(image: np.ndarray, point: OperatingPoint) -> Detections:
         return pipeline(image, point)[0]

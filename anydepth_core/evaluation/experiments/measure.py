@@ -11,7 +11,6 @@ import torch
 from anydepth_core.checkpoint.io import load_checkpoint, load_weights, read_metadata
 from anydepth_core.data.coco import CocoDataset
 from anydepth_core.depth import DepthConfig, DepthSpace
-from anydepth_core.evaluation.calibrate import mixed_ends
 from anydepth_core.evaluation.counting import count_multiply_adds
 from anydepth_core.evaluation.evaluator import evaluate
 from anydepth_core.evaluation.experiments.matrix import Run, Study, VARIANTS
@@ -113,7 +112,7 @@ def depths_of(detector: Detector, run: Run, meter: Meter) -> dict[str, DepthConf
     trained = VARIANTS[run.variant].depths
     if trained is not None:
         return {name: space.parse(name) for name in trained}
-    full, backbone, neck, base = mixed_ends(detector)
+    full, backbone, neck, base = detector.depth_space.ends_and_halves()
     middle = {space.format(depth): depth for depth in (backbone, neck)}
     return {'full': full, **middle, **guided(detector, space, meter), 'base': base}
 

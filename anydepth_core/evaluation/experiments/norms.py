@@ -8,21 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 import copy
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from anydepth_core.data.coco import CocoDataset
 from anydepth_core.depth import DepthConfig
-from anydepth_core.evaluation.calibrate import mixed_ends
 from anydepth_core.evaluation.experiments.matrix import Run, Study
 from anydepth_core.evaluation.experiments.measure import depths_of, Meter, open_run
 from anydepth_core.evaluation.experiments.results import Point
 from anydepth_core.evaluation.recalibrate import (
     augmented_batches_of,
     batches_of,
-    Estimate,
+    evenly,
     recalibrate,
 )
 from anydepth_core.models.detector import Detector
@@ -32,6 +31,22 @@ from anydepth_core.train.settings import TrainSettings
 Batches = Callable[[], Iterable[torch.Tensor]]
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """A way to estimate the statistics of norms.
+
+    Attributes:
+        depths: depths that the images run at.
+        augmented: images as the plain epochs of the training show them, instead of as evaluation
+            does.
+        base_only: each ``norm_base`` and no other norm.
+    """
+
+    depths: tuple[DepthConfig | str, ...]
+    augmented: bool = False
+    base_only: bool = False
+
+
 def estimates_of(detector: Detector, depths: Sequence[DepthConfig]) -> dict[str, Estimate]:
     """Return estimates that give all depths together one set of statistics.
 
@@ -39,7 +54,7 @@ def estimates_of(detector: Detector, depths: Sequence[DepthConfig]) -> dict[str,
         detector: the detector.
         depths: depths that are measured.
     """
-    mixed = tuple(mixed_ends(detector))
+    mixed = tuple(detector.depth_space.ends_and_halves())
     return {
         'base': Estimate(('base',), base_only=True),
         'all': Estimate(('full', 'base')),
@@ -100,8 +115,7 @@ def training_batches(
     files = settings.data
     dataset = CocoDataset(data / files.train, data / files.train_images)
     names = [image['file_name'] for image in dataset.coco_dict['images']]
-    places = np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int).tolist()
-    paths = [data / files.train_images / names[place] for place in places]
+    paths = [data / files.train_images / name for name in evenly(names, count)]
     if not augmented:
         return lambda: batches_of(paths, [meter.size], detector.resize)
     return lambda: augmented_batches_of(paths, meter.size, detector.resize, settings.augment)

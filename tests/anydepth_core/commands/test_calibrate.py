@@ -36,7 +36,7 @@ from anydepth_core.evaluation.recalibrate import (
 from anydepth_core.evaluation.torch_predict import detector_of_bundle
 from anydepth_core.export import verify
 from anydepth_core.export.bundle import Bundle, load_bundle
-from anydepth_core.export.onnx_export import build_master
+from anydepth_core.export.onnx_export import build_master, with_norms
 from tests.anydepth_core.support.lively import lively_detector
 from tests.anydepth_core.support.toy_bundle import write_toy_bundle
 
@@ -159,10 +159,12 @@ def test_the_bundle_gets_the_measured_ladder_and_its_norms(
     ]
     trained = lively_detector().get_buffer(STEM)
     assert detector_of_bundle(bundle).get_buffer(STEM).equal(trained)
-    own = detector_of_bundle(bundle, points[0]).get_buffer(STEM)
+    first = bundle.norms[points[0].depth, (32, 32)]
+    own = with_norms(detector_of_bundle(bundle), first).get_buffer(STEM)
     assert not own.allclose(trained)
     np.testing.assert_array_equal(own, bundle.norms[points[0].depth, (32, 32)][STEM])
-    assert detector_of_bundle(bundle, points[-1]).get_buffer(STEM).equal(trained)
+    last = bundle.norms.get((points[-1].depth, points[-1].image_size), {})
+    assert with_norms(detector_of_bundle(bundle), last).get_buffer(STEM).equal(trained)
 
 
 def test_the_picture_shows_peers_and_what_own_norms_changed(

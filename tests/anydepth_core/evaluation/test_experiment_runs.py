@@ -24,7 +24,6 @@ from anydepth_core.evaluation.experiments.runs import (
     Runner,
     train_command,
 )
-from anydepth_core.evaluation.recalibrate import Estimate
 from tests.anydepth_core.support.tools import load_tool, ROOT
 
 RECIPE = """
@@ -153,7 +152,7 @@ def tool(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_experiments_from_training_to_report(tool, data, tmp_path, capsys, monkeypatch):
-    one = {'base': Estimate(('base',), base_only=True)}
+    one = {'base': norms.Estimate(('base',), base_only=True)}
     monkeypatch.setattr(norms, 'estimates_of', lambda *_: one)  # all of them take long
     output = tmp_path / 'runs'
     place = ['bccd', '--data', str(data), '--output', str(output), '--only']

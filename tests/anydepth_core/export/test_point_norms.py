@@ -24,7 +24,7 @@ from anydepth_core.evaluation.torch_predict import detector_of_bundle, torch_pre
 from anydepth_core.export import verify
 from anydepth_core.export.bundle import Bundle, load_bundle
 from anydepth_core.export.master import initializers
-from anydepth_core.export.onnx_export import load_norms
+from anydepth_core.export.onnx_export import with_norms
 from anydepth_core.export.point_norms import Norms, norms_file, parse_norms, PointNorms
 from anydepth_core.export.reference import place_errors, Reference
 from anydepth_core.export.specialise import specialise
@@ -72,7 +72,7 @@ def bundle(tmp_path: Path) -> Bundle:
     return write_toy_bundle(tmp_path / 'own', norms={KEY: OWN})
 
 
-def with_norms(master: onnx.ModelProto, norms: Norms) -> onnx.ModelProto:
+def master_with(master: onnx.ModelProto, norms: Norms) -> onnx.ModelProto:
     """Return a master that holds such statistics itself."""
     changed = onnx.ModelProto()
     changed.CopyFrom(master)
@@ -342,7 +342,7 @@ def graphs_of(bundle: Bundle, precision: str = 'fp32') -> list[bytes]:
 def test_the_graph_of_its_point_is_that_of_a_master_with_these_norms(
     bundle: Bundle, plain: Bundle, tmp_path: Path, precision: str
 ) -> None:
-    master = with_norms(toy_master(), OWN)
+    master = master_with(toy_master(), OWN)
     expected = graphs_of(write_toy_bundle(tmp_path / 'expected', master=master), precision)
     before, found = graphs_of(plain, precision), graphs_of(bundle, precision)
     assert found[0] == expected[0] != before[0]
@@ -354,7 +354,7 @@ def test_the_graph_of_its_point_is_that_of_a_master_with_these_norms(
 def test_onnx_runtime_serves_its_norms_at_its_point_alone(
     bundle: Bundle, plain: Bundle, tmp_path: Path
 ) -> None:
-    master = with_norms(toy_master(), OWN)
+    master = master_with(toy_master(), OWN)
     bundles = (bundle, plain, write_toy_bundle(tmp_path / 'expected', master=master))
     own, trained, expected = (OnnxRuntime(each, RuntimeSettings(threads=1)) for each in bundles)
     for point in (POINT, *OTHERS):
@@ -415,7 +415,9 @@ def test_every_graph_computes_what_torch_does_with_the_norms_of_its_point(
 ) -> None:
     graphs, trained = LevelGraphs(yolo), detector_of_bundle(yolo)
     for level, point in enumerate(points):
-        reference = Reference(detector_of_bundle(yolo, point), TOLERANCE)
+        reference = Reference(
+            with_norms(trained, yolo.norms.get((point.depth, point.image_size), {})), TOLERANCE
+        )
         case = reference.case(point.depth, point.image_size, 0)
         session = onnxruntime.InferenceSession(graphs.graph(point).SerializeToString())
         boxes, scores = session.run(['boxes', 'scores'], {'images': case.images})
@@ -430,8 +432,7 @@ def test_the_torch_detector_of_verify_has_the_norms_of_its_point(
 ) -> None:
     image = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
     detect, trained = torch_detect(yolo), detector_of_bundle(yolo)
-    own = detector_of_bundle(yolo)
-    load_norms(own, yolo.norms[points[1].depth, SIZE])
+    own = with_norms(trained, yolo.norms[points[1].depth, SIZE])
 
     def scores(detector: Detector, point: OperatingPoint) -> list[float]:
         predict = torch_predict(detector, point.depth, point.image_size, DEFAULT)
