@@ -79,6 +79,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--threads', type=int, default=1, help='of ONNX Runtime when timed (%(default)s)'
     )
+    parser.add_argument(
+        '--device',
+        help='torch device that estimates norms and measures AP; default: the GPU where there is '
+        'one (times are those of the processor)',
+    )
     parser.add_argument('--picture', type=Path, metavar='PNG', help='draw AP against cost')
     parser.add_argument(
         '--peers',
@@ -109,7 +114,9 @@ def run(args: argparse.Namespace) -> int:
             f'calibrate needs torch and friends ({error}): see "Training" in the README'
         ) from None
     from anydepth_core.data.coco import CocoDataset
+    from anydepth_core.nn.device import torch_device
 
+    device = torch_device(args.device)
     peers = {} if args.peers is None else read_peers(args.peers)
     detector, facts, size, levels = read_source(args.source)
     if args.keep_ladder and not levels:
@@ -124,7 +131,7 @@ def run(args: argparse.Namespace) -> int:
     dataset = CocoDataset(args.data, args.images, limit=args.limit)
     if list(dataset.class_names) != facts['class_names']:
         raise ValueError(f'{args.data} lists other classes than {args.source}')
-    calibration = _calibrate(detector, facts, search, kept, size, dataset, args)
+    calibration = _calibrate(detector.to(device), facts, search, kept, size, dataset, args)
     print(report(calibration))
     bench, points = calibration.bench, [entry.point for entry in calibration.ladder]
     # what the depths "full" and "base" run at is served too, on the ladder or not
@@ -136,7 +143,7 @@ def run(args: argparse.Namespace) -> int:
         'points_measured': len(bench.measured),
         'own_norms': len(norms),
     }
-    export_bundle(bench.detector, facts, points, size, args.output, norms=norms)
+    export_bundle(bench.detector.cpu(), facts, points, size, args.output, norms=norms)
     if args.csv is not None:
         write_atomically(args.csv, to_csv(calibration).encode())
     if args.picture is not None:

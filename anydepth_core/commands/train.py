@@ -41,8 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--init',
-        help='checkpoint to start from instead of that of the recipe, in any form that '
-        'anydepth convert reads; with another number of classes, what depends on it starts fresh',
+        help='start from this instead of what the recipe says: a checkpoint in any form that '
+        "anydepth convert reads, or a bundle ('default' is one); with another number of classes, "
+        'what depends on it starts fresh',
     )
     parser.add_argument(
         '--device',

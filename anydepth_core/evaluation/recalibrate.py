@@ -44,8 +44,8 @@ def recalibrate(
 
     Args:
         detector: the detector; it is left in the mode it was in.
-        images: batches (B, 3, H, W) RGB in [0, 1]. Small ones estimate the variance of the deepest
-            maps badly: give at least 16 images a batch.
+        images: batches (B, 3, H, W) RGB in [0, 1], on any device. Small ones estimate the
+            variance of the deepest maps badly: give at least 16 images a batch.
         depths: depths to run.
         base_only: re-estimate each ``norm_base`` and no other norm; full depth stays as it is.
 
@@ -101,7 +101,7 @@ def statistics_at(
     recalibrate(fresh, images, [depth])
     before = dict(detector.named_buffers())
     return {
-        name: values.numpy().copy()
+        name: values.cpu().numpy().copy()
         for name, values in fresh.named_buffers()
         if name.endswith(('running_mean', 'running_var')) and not values.equal(before[name])
     }
@@ -211,7 +211,9 @@ def _run(
     detector: Detector, images: Iterable[torch.Tensor], depths: Sequence[DepthConfig]
 ) -> None:
     runs = 0
+    device = next(detector.parameters()).device
     for batch in images:
+        batch = batch.to(device)
         for depth in depths:
             detector(batch, depth)
             runs += 1

@@ -89,6 +89,11 @@ class Bundle:
         return _sha256(self.master_sha256.encode() + values)
 
 
+def is_bundle(path_or_name: str | Path) -> bool:
+    """Whether :func:`load_bundle` would read this as a bundle, sound or not."""
+    return str(path_or_name) == 'default' or (Path(path_or_name) / MANIFEST).is_file()
+
+
 def load_bundle(path_or_name: str | Path = 'default') -> Bundle:
     """Open a bundle; verify every field and hash, and that master ONNX and labels fit together.
 

@@ -23,6 +23,7 @@ import warnings
 import torch
 from torch import distributed, nn
 
+from anydepth_core.nn.device import torch_device
 from anydepth_core.nn.sync_norm import synchronise_norms
 
 STEP_TIMEOUT = timedelta(minutes=30)
@@ -144,10 +145,10 @@ def joined(device: str | None = None) -> Iterator[Processes]:
 
     Raises:
         ValueError: if torchrun started more processes than there are GPUs, or a numbered GPU is
-            asked for in several processes.
+            asked for in several processes, or there is no such device.
         RuntimeError: if the other processes cannot be reached.
     """
-    chosen = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+    chosen = torch_device(device)
     if int(os.environ.get('WORLD_SIZE', 1)) == 1:
         yield Processes(device=chosen)
         return

@@ -71,9 +71,9 @@ class TrainSettings:
 
     Attributes:
         model: which detector.
-        init: checkpoint to start from, in any form that ``anydepth convert`` reads; tensors
-            that depend on the number of classes may differ and then start fresh. Empty to start
-            from random weights.
+        init: checkpoint to start from, in any form that ``anydepth convert`` reads, or bundle;
+            tensors that depend on the number of classes may differ and then start fresh. Empty to
+            start from random weights.
         data: which files.
         image_size: (height, width) of the network input, multiples of 32.
         epochs: epochs in all.

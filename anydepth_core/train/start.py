@@ -9,6 +9,8 @@ import torch
 from anydepth_core.checkpoint import read_checkpoint
 from anydepth_core.checkpoint.io import load_weights
 from anydepth_core.data.coco import CocoDataset
+from anydepth_core.evaluation.torch_predict import detector_of_bundle
+from anydepth_core.export.bundle import is_bundle, load_bundle
 from anydepth_core.models.build import build_detector
 from anydepth_core.models.detector import Detector
 from anydepth_core.nn.norm import FrozenBatchNorm, share_norms
@@ -23,14 +25,14 @@ def starting_detector(model: ModelSettings, num_classes: int, init: str = '') ->
     Args:
         model: which detector.
         num_classes: classes of the training images.
-        init: checkpoint in any readable form; empty for random weights.
+        init: checkpoint in any readable form, or bundle; empty for random weights.
 
     Raises:
         ValueError: if the checkpoint cannot be read or belongs to another model.
     """
     detector = build_detector(model.name, model.variant, num_classes)
     if init:
-        take_weights(detector, read_checkpoint(init, detector.name, detector.variant), init)
+        take_weights(detector, _read(init, detector), init)
     elif any(isinstance(module, FrozenBatchNorm) for module in detector.modules()):
         logger.warning(
             '%s keeps its stem and the norms of its backbone as they are, so it needs pre-trained '
@@ -39,6 +41,19 @@ def starting_detector(model: ModelSettings, num_classes: int, init: str = '') ->
             detector.name,
         )
     return detector
+
+
+def _read(init: str, wanted: Detector) -> Detector:
+    """Read the weights of a checkpoint, or of a bundle, which keeps them in float16."""
+    if not is_bundle(init):
+        return read_checkpoint(init, wanted.name, wanted.variant)
+    bundle = load_bundle(init)
+    if (bundle.model_name, bundle.variant) != (wanted.name, wanted.variant):
+        raise ValueError(
+            f'{init} holds {bundle.model_name} ({bundle.variant}), '
+            f'not {wanted.name} ({wanted.variant})'
+        )
+    return detector_of_bundle(bundle)
 
 
 def prepared_detector(

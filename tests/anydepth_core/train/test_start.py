@@ -4,10 +4,13 @@ from dataclasses import replace
 from functools import partial
 import logging
 
+import onnx
 import pytest
 import torch
 
 from anydepth_core.checkpoint import save_checkpoint
+from anydepth_core.export.bundle import load_bundle
+from anydepth_core.export.master import state_dict_from_master
 from anydepth_core.models.build import build_detector, BUILDERS
 from anydepth_core.models.rtdetr.model import AnyDepthRTDETR
 from anydepth_core.train.settings import ModelSettings
@@ -74,6 +77,33 @@ def test_weights_of_another_model_are_refused(tmp_path, name, variant, message):
     path, _ = saved(tmp_path, 'tiny_rtdetr', 80)
     with pytest.raises(ValueError, match=message):
         starting_detector(ModelSettings(name, variant), 3, str(path))
+
+
+@pytest.mark.parametrize('given', ['name', 'folder'])
+def test_bundle_gives_its_weights(given):
+    bundle = load_bundle()
+    init = 'default' if given == 'name' else str(bundle.path)
+    model = ModelSettings(bundle.model_name, bundle.variant)
+    own = starting_detector(model, len(bundle.class_names), init).state_dict()
+    master = state_dict_from_master(onnx.load(bundle.master_path))
+    assert {key for key in own if own[key].is_floating_point()} == set(master)
+    for key, value in master.items():
+        assert torch.equal(own[key], torch.from_numpy(value)), key
+
+
+def test_bundle_of_other_classes_gives_the_rest(caplog):
+    bundle = load_bundle()
+    with caplog.at_level(logging.INFO):
+        starting_detector(ModelSettings(bundle.model_name, bundle.variant), 3, 'default')
+    assert '3 classes instead of 31' in caplog.text
+
+
+@pytest.mark.parametrize(
+    ('name', 'variant'), [('anydepth_yolov12n', 'switch'), ('tiny_rtdetr', None)]
+)
+def test_bundle_of_another_model_is_refused(name, variant):
+    with pytest.raises(ValueError, match=r'default holds anydepth_yolov12n \(orig\), not'):
+        starting_detector(ModelSettings(name, variant), 31, 'default')
 
 
 def test_missing_weights_are_named(tmp_path):
