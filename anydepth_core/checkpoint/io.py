@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -46,14 +47,16 @@ def save_checkpoint(
 def save_tensors(
     path: str | Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]
 ) -> None:
-    """Write tensors and JSON metadata to a safetensors file atomically."""
+    """Write tensors, JSON metadata and a hash of both to a safetensors file atomically."""
     # safetensors refuses tensors that share memory
     packed = {
         key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for key, value in tensors.items()
     }
     # As bytes: writing itself, safetensors hides the error of the operating system.
-    write_atomically(path, save(packed, metadata={'anydepth': json.dumps(metadata)}))
+    text = json.dumps(metadata)
+    header = {'anydepth': text, 'sha256': _sha256(text, packed)}
+    write_atomically(path, save(packed, metadata=header))
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
@@ -114,7 +117,9 @@ def read_tensors(
         raise ValueError(f'checkpoint {path} does not exist: check the path')
     try:
         with safe_open(str(path), framework='pt') as file:
-            metadata = json.loads((file.metadata() or {}).get('anydepth', '{}'))
+            header = file.metadata() or {}
+            text = header.get('anydepth', '{}')
+            metadata = json.loads(text)
             keys = list(file.keys()) if tensors else []
             loaded = {key: file.get_tensor(key) for key in keys}
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
@@ -127,4 +132,19 @@ def read_tensors(
             f'{path} holds format {metadata.get("format")!r}, not {expected_format!r}; '
             'write it with anydepth train'
         )
+    written = header.get('sha256')  # files from before there were hashes have none
+    if tensors and written is not None and written != _sha256(text, loaded):
+        raise ValueError(
+            f'{path} is damaged, it does not hold what was written to it: restore it from a copy, '
+            'or give another checkpoint'
+        )
     return loaded, metadata
+
+
+def _sha256(text: str, tensors: Mapping[str, torch.Tensor]) -> str:
+    """Hash of metadata and of contiguous tensors, with their names and in the order of these."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

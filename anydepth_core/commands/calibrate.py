@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
+import logging
 from pathlib import Path
 import tempfile
 from typing import Any, TYPE_CHECKING
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from anydepth_core.export.point_norms import Norms
     from anydepth_core.models.detector import Detector
     from anydepth_core.runtime.pipeline import Pipeline
+
+logger = logging.getLogger(__name__)
 
 HELP = 'measure operating points, give them norms of their own, write a bundle with a ladder'
 
@@ -121,6 +124,12 @@ def run(args: argparse.Namespace) -> int:
     detector, facts, size, levels = read_source(args.source)
     if args.keep_ladder and not levels:
         raise ValueError(f'{args.source} is no bundle, so it has no ladder to keep: give a bundle')
+    if args.calibration_images is None and facts.get('calibration', {}).get('own_norms'):
+        logger.warning(
+            '%s has norms of its own for single operating points, and the new bundle gets none: '
+            'give --calibration-images to estimate them anew',
+            args.source,
+        )
     kept = levels if args.keep_ladder else ()
     search = Search(
         parse_sizes(args.sizes, size),

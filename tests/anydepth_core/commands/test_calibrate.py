@@ -215,7 +215,10 @@ def test_the_guided_search_measures_a_chain_and_each_point_once(
 
 
 def test_a_bundle_can_be_calibrated_again(
-    words: list[str], rising_ap: dict[str, int], tmp_path: Path
+    words: list[str],
+    rising_ap: dict[str, int],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     images = ['--calibration-images', str(tmp_path / 'training')]
     assert cli.main([*words, *SHORT, *images]) == 0
@@ -224,7 +227,9 @@ def test_a_bundle_can_be_calibrated_again(
     assert augmentation_of(read_source(str(before.path))[1]) == AUGMENT
     # from the norms as trained, not from those of base; nothing is known of others without images
     again = [words[0], str(before.path), *words[2:], '--csv', str(tmp_path / 'p.csv')]
+    assert 'norms of its own' not in caplog.text
     assert cli.main([*again, *SHORT, '--floor-ap', '0.3']) == 0
+    assert 'norms of its own for single operating points, and the new bundle' in caplog.text
     rows = [row for row in rows_of(tmp_path / 'p.csv') if row['height'] == '64']
     assert [(row['norms'], row['AP'], row['AP_own_norms']) for row in rows] == [
         ('trained', '0.3920', ''),

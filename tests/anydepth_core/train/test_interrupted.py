@@ -251,6 +251,7 @@ def test_a_step_that_fails_leaves_everything_as_it_was(data, whole, monkeypatch,
     ('spoil', 'message'),
     [
         (lambda content: content[: len(content) // 2], 'no readable safetensors file'),
+        (lambda content: content[:-9] + bytes([content[-9] ^ 1]) + content[-8:], 'is damaged'),
         (lambda content: b'garbage', 'no readable safetensors file'),
         (lambda content: b'', 'no readable safetensors file'),
         (lambda content: None, 'no run to go on with'),
