@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 import logging
 from pathlib import Path
 import signal
@@ -260,7 +261,8 @@ class Trainer:
             'class_names': list(self.train_set.class_names),
             'image_size': list(self.settings.image_size),
             'seed': self.settings.seed,
-            'recipe': to_mapping(self.settings),
+            # a checkpoint is passed on: where this machine keeps its files is nobody's business
+            'recipe': to_mapping(replace(self.settings, init=Path(self.settings.init).name)),
         }
         return Results(self.output, self.settings, metadata, self.progress, self.steps)
 
