@@ -148,10 +148,11 @@ def joined(device: str | None = None) -> Iterator[Processes]:
             asked for in several processes, or there is no such device.
         RuntimeError: if the other processes cannot be reached.
     """
-    chosen = torch_device(device)
     if int(os.environ.get('WORLD_SIZE', 1)) == 1:
-        yield Processes(device=chosen)
+        yield Processes(device=torch_device(device))
         return
+    # not tried out: every process would take memory of the first GPU
+    chosen = torch.device(device or torch_device())
     if chosen.type == 'cuda':
         chosen = _own_gpu(chosen)
         torch.cuda.set_device(chosen)
