@@ -31,7 +31,6 @@ from anydepth_core.evaluation.experiments.results import write_points
 from anydepth_core.evaluation.experiments.runs import epochs_done, finished, Runner, train_command
 
 RECIPES = Path(__file__).resolve().parents[1] / 'config' / 'recipes' / 'experiments'
-NORMS_OF = ('any_depth', 'sampled')
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     """Train and measure all runs that are not finished."""
     runs = runs_of(args.output, args.seeds, args.only)
     recipe = RECIPES / f'{STUDIES[args.study].recipe}.yaml'
-    total = sum(write_recipe(recipe, one, args.epochs) for one in runs)
+    total = sum(write_recipe(recipe, one, args.epochs, args.init) for one in runs)
 
     def training(one: Run) -> list[str]:
         return train_command(one, args.data)
@@ -92,12 +91,12 @@ def measure(args: argparse.Namespace) -> int:
 
 
 def norms(args: argparse.Namespace) -> int:
-    """Measure re-estimated norms of finished runs that train both depths."""
+    """Measure re-estimated norms of the runs that are finished."""
     from anydepth_core.evaluation.experiments.norms import measure_norms
 
-    runs = runs_of(args.output, args.seeds, args.only or NORMS_OF)
-    if alone := [one.variant for one in runs if VARIANTS[one.variant].depths]:
-        raise ValueError(f'{alone[0]} trains one depth only: name variants that train both')
+    runs = [one for one in runs_of(args.output, args.seeds, args.only) if finished(one)]
+    if not runs:
+        raise ValueError(f'no such run in {args.output} is finished: `run` trains and measures it')
     for one in tqdm([one for one in runs if not one.file('norms.csv').is_file()], unit='run'):
         points = measure_norms(args.study, STUDIES[args.study], one, args.data)
         write_points(one.file('norms.csv'), points)
@@ -133,6 +132,9 @@ def _parser() -> argparse.ArgumentParser:
     trains = commands.choices['run']
     trains.add_argument('--jobs', type=int, default=1, help='runs at a time (%(default)s)')
     trains.add_argument('--epochs', type=int, help='instead of those of the recipe')
+    trains.add_argument(
+        '--init', default='', help='checkpoint or bundle that all runs start from (random weights)'
+    )
     command = commands.add_parser('report', help=report.__doc__)
     command.set_defaults(do=report)
     command.add_argument('--output', required=True, type=Path, help='folder of all runs')

@@ -116,7 +116,9 @@ def runs_of(output: Path, seeds: Sequence[int], only: Sequence[str] = ()) -> lis
     return [Run(name, seed, output) for seed in seeds for name in only or VARIANTS]
 
 
-def recipe_of(base: Mapping[str, Any], run: Run, epochs: int | None = None) -> dict[str, Any]:
+def recipe_of(
+    base: Mapping[str, Any], run: Run, epochs: int | None = None, init: str = ''
+) -> dict[str, Any]:
     """Return the recipe of a run: the base with the changes of its variant, and its seed.
 
     Args:
@@ -124,6 +126,7 @@ def recipe_of(base: Mapping[str, Any], run: Run, epochs: int | None = None) -> d
         run: the run.
         epochs: epochs instead of those of the recipe; the plain ones at the end become fewer in
             the same ratio.
+        init: checkpoint or bundle to start from, instead of where the recipe starts.
     """
     recipe = copy.deepcopy(dict(base))
     for name, value in VARIANTS[run.variant].changes.items():
@@ -136,16 +139,18 @@ def recipe_of(base: Mapping[str, Any], run: Run, epochs: int | None = None) -> d
     if epochs is not None:
         recipe['plain_epochs'] = round(recipe.get('plain_epochs', 0) * epochs / recipe['epochs'])
         recipe['epochs'] = epochs
+    if init:
+        recipe['init'] = init
     return recipe
 
 
-def write_recipe(base: Path, run: Run, epochs: int | None = None) -> int:
-    """Write the recipe of a run beside its folder, and return its epochs.
+def write_recipe(base: Path, run: Run, epochs: int | None = None, init: str = '') -> int:
+    """Write the recipe of a run beside its folder, and return its epochs; see ``recipe_of``.
 
     Raises:
         ValueError: if the recipe is not legal, or the run was started with another one.
     """
-    recipe = recipe_of(load_yaml(base), run, epochs)
+    recipe = recipe_of(load_yaml(base), run, epochs, init)
     path = run.file('yaml')
     text = yaml.safe_dump(recipe, sort_keys=False)
     if path.is_file() and path.read_text(encoding='utf-8') != text:

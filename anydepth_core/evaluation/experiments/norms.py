@@ -17,7 +17,7 @@ from anydepth_core.data.coco import CocoDataset
 from anydepth_core.depth import DepthConfig
 from anydepth_core.evaluation.experiments.matrix import Run, Study
 from anydepth_core.evaluation.experiments.measure import depths_of, Meter, open_run
-from anydepth_core.evaluation.experiments.results import Point
+from anydepth_core.evaluation.experiments.results import OWN, OWN_AUGMENTED, Point
 from anydepth_core.evaluation.recalibrate import (
     augmented_batches_of,
     batches_of,
@@ -70,10 +70,12 @@ def measure_norms(
 ) -> list[Point]:
     """Measure a finished run at the reported split with every estimate of its norms.
 
+    Where one depth is trained there is one way to estimate, on images that run at that depth.
+
     Args:
         study_name: name of the data set.
         study: the data set.
-        run: the run; both ends of its depths are trained.
+        run: the run.
         data: folder that the data paths start from.
         count: how many training images estimate the norms.
     """
@@ -86,10 +88,11 @@ def measure_norms(
         for augmented in (False, True)
     }
     points = [meter.point(detector, label, depth) for label, depth in depths.items()]
-    for name, estimate in estimates_of(detector, list(depths.values())).items():
+    together = {} if len(depths) == 1 else estimates_of(detector, list(depths.values()))
+    for name, estimate in together.items():
         one = _estimated(detector, images[estimate.augmented], estimate)
         points += [meter.point(one, label, depth, norms=name) for label, depth in depths.items()]
-    for augmented, name in ((False, 'own'), (True, 'own, augmented')):
+    for augmented, name in ((False, OWN), (True, OWN_AUGMENTED)):
         for label, depth in depths.items():
             one = _estimated(detector, images[augmented], Estimate((depth,)))
             points.append(meter.point(one, label, depth, norms=name))

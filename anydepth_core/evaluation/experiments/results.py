@@ -18,6 +18,9 @@ AVERAGED, LAST = 'averaged', 'last'
 TRAINED = 'trained'
 """Norm statistics as the training left them."""
 
+OWN, OWN_AUGMENTED = 'own', 'own, augmented'
+"""Norm statistics of the measured depth itself, estimated on plain or on augmented images."""
+
 _TYPES: dict[str, Callable[[str], Any]] = {
     'seed': int,
     'multiply_adds': int,

@@ -128,3 +128,15 @@ def test_every_estimate_is_measured_at_every_depth(detector, tmp_path, monkeypat
     assert len({one for (n, _), (_, one) in by_name.items() if n == 'own'}) == len(depths)
     assert len({one for (n, _), (_, one) in by_name.items() if n == 'ladder'}) == 1
     assert sum(asked) == 3 + len(depths)
+
+
+def test_a_run_of_one_depth_has_one_way_to_estimate(detector, tmp_path, monkeypatch):
+    meter, image = FakeMeter(), torch.rand(4, 3, 64, 64)
+    monkeypatch.setattr(norms, 'open_run', lambda *_: (detector, {'val': meter}))
+    monkeypatch.setattr(norms, 'load_recipe', lambda _: None)
+    monkeypatch.setattr(norms, 'training_batches', lambda *_: lambda: [image])
+    run = Run('base_only', 0, tmp_path)
+    points = norms.measure_norms('fod_a', STUDIES['fod_a'], run, tmp_path)
+    names = [(point.norms, point.label) for point in points]
+    assert names == [(one, 'base') for one in ('trained', 'own', 'own, augmented')]
+    assert changed(detector, points[-1].detector) == (True, True)

@@ -74,6 +74,19 @@ def test_fewer_epochs_keep_the_share_of_plain_ones(tmp_path):
     assert (recipe['epochs'], recipe['plain_epochs']) == (10, 2)
 
 
+def test_all_runs_can_start_from_given_weights(tmp_path):
+    base = {'epochs': 50, 'loss': {'alpha_base': 0.2}}
+    assert 'init' not in recipe_of(base, Run('any_depth', 0, tmp_path))
+    for variant in ('any_depth', 'full_only'):
+        recipe = recipe_of(base, Run(variant, 0, tmp_path), init='default')
+        assert recipe['init'] == 'default'
+    run = Run('any_depth', 0, tmp_path)
+    write_recipe(RECIPES / 'bccd.yaml', run, init='default')
+    assert load_recipe(run.file('yaml')).init == 'default'
+    with pytest.raises(ValueError, match='choose another --output'):
+        write_recipe(RECIPES / 'bccd.yaml', run)
+
+
 def test_a_run_is_not_continued_with_another_recipe(tmp_path):
     run = Run('any_depth', 0, tmp_path)
     assert write_recipe(RECIPES / 'bccd.yaml', run, epochs=3) == 3
@@ -183,6 +196,22 @@ def test_report_says_what_estimated_norms_gain(tmp_path):
     write_report(tmp_path)
     row = '| `any_depth` | own | +0.005 (-0.010 .. +0.020) | +0.005 (-0.010 .. +0.020) |'
     assert row in (tmp_path / 'report.md').read_text()
+
+
+def test_claims_are_also_judged_with_all_norms_estimated_alike(tmp_path):
+    aps = {('any_depth', 0): {'full': 0.5, 'base': 0.4}, ('full_only', 0): {'full': 0.51}}
+    fill(tmp_path, aps)
+    for (variant, seed), by_label in aps.items():
+        gain = 0.03 if variant == 'any_depth' else 0.01
+        points = [
+            point(variant, seed, label, ap + gain, norms='own, augmented')
+            for label, ap in by_label.items()
+        ]
+        write_points(Run(variant, seed, tmp_path).file('norms.csv'), points)
+    write_report(tmp_path)
+    trained, estimated = (tmp_path / 'report.md').read_text().split('all norms re-estimated')
+    assert '| -0.010 | no (0 of 1 seeds) |' in trained
+    assert '| +0.010 | yes (1 of 1 seeds) |' in estimated
 
 
 def test_report_draws_a_picture(tmp_path):
