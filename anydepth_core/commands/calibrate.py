@@ -8,6 +8,7 @@ from functools import partial
 from importlib.util import find_spec
 import logging
 from pathlib import Path
+import sys
 import tempfile
 from typing import Any, TYPE_CHECKING
 
@@ -187,6 +188,8 @@ def _calibrate(
     with tqdm(desc='measuring', unit='point', leave=False, disable=None) as bar:
 
         def progress(name: str) -> None:
+            if bar.disable:  # no terminal: a log shall not be silent for half an hour
+                print(f'measuring {name}', file=sys.stderr, flush=True)
             bar.set_postfix_str(name)
             bar.update()
 
