@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 from anydepth_core.plotting import FAINT, GRID, INK, new_rows, save, SOFT
 
 _POINT, _LADDER = '#8fa0d8', '#3b4cc0'
-_AXES = {'giga': 'multiply-adds of one image, 10^9', 'milliseconds': 'inference time here, ms'}
+_COST = 'multiply-adds of one image, 10^9'
+_TIME = 'inference time, that of the cheapest level is 1'
 
 
 @dataclass(frozen=True)
@@ -50,28 +51,28 @@ class Picture:
 def draw(picture: Picture, path: str | Path) -> None:
     """Write the picture as PNG, as a whole or not at all.
 
-    It has a row for multiply-adds and, where times were measured, a row for inference time.
+    It has a row for multiply-adds and, where times were measured, a row for inference time. That
+    is relative to the cheapest level, because a picture is shown far from the machine it was
+    measured on; the table of ``anydepth calibrate`` has milliseconds.
 
     Raises:
         ImportError: if matplotlib is missing.
     """
-    timed = any(dot.milliseconds is not None for dot in picture.ladder)
-    axes_shown = list(_AXES)[: 2 if timed else 1]
-    figure, axes = new_rows(9.0, [4.2] * len(axes_shown), share_x=False)
-    for axis, quantity in zip(axes, axes_shown):
+    rows: dict[str, Callable[[Dot], float | None]] = {_COST: lambda dot: dot.giga}
+    if times := [dot.milliseconds for dot in picture.ladder if dot.milliseconds is not None]:
+        rows[_TIME] = lambda dot: None if dot.milliseconds is None else dot.milliseconds / times[0]
+    figure, axes = new_rows(9.0, [4.2] * len(rows), share_x=False)
+    for axis, (name, quantity) in zip(axes, rows.items()):
         _row(axis, picture, quantity)
+        axis.set_xlabel(name, color=INK)
     save(figure, path)
 
 
-def _row(axis: Any, picture: Picture, quantity: str) -> None:
+def _row(axis: Any, picture: Picture, quantity: Callable[[Dot], float | None]) -> None:
     def scatter(dots: Sequence[Dot], **style: Any) -> None:
-        known = [dot for dot in dots if getattr(dot, quantity) is not None]
+        known = [(x, dot.ap) for dot in dots if (x := quantity(dot)) is not None]
         if known:
-            axis.plot(
-                [getattr(dot, quantity) for dot in known],
-                [dot.ap for dot in known],
-                **{'marker': 'o', 'linestyle': '', **style},
-            )
+            axis.plot(*zip(*known), **{'marker': 'o', 'linestyle': '', **style})
 
     scatter(picture.points, color=_POINT, markersize=5, label='operating point')
     hollow = {'markerfacecolor': 'none', 'markeredgecolor': SOFT, 'markersize': 7}
@@ -80,16 +81,16 @@ def _row(axis: Any, picture: Picture, quantity: str) -> None:
         scatter(dots, color=FAINT, marker='s^Dv*'[number % 5], label=name)
     scatter(picture.ladder, color=_LADDER, linestyle='-', markersize=8, label='ladder')
     for dot in picture.ladder:
-        if getattr(dot, quantity) is not None:
+        if (x := quantity(dot)) is not None:
             axis.annotate(
                 dot.name,
-                (getattr(dot, quantity), dot.ap),
+                (x, dot.ap),
                 xytext=(6, -12),
                 textcoords='offset points',
                 fontsize=8,
                 color=INK,
             )
-    axis.set_xlabel(_AXES[quantity], color=INK)
+    axis.margins(x=0.1)  # room for the names
     axis.set_ylabel('AP', color=INK)
     axis.grid(axis='x', color=GRID, linewidth=0.8)
-    axis.legend(loc='lower right', fontsize=8, frameon=False, labelcolor=INK)
+    axis.legend(loc='best', fontsize=8, frameon=False, labelcolor=INK)
