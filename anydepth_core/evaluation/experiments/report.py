@@ -213,7 +213,9 @@ def norms_table(results: Results) -> str:
                 )
                 for one in labels
             ]
-            rows.append([f'`{variant}`', norms, *(spread(gain, signed=True) for gain in gains)])
+            if any(gains):
+                cells = [spread(gain, signed=True) for gain in gains]
+                rows.append([f'`{variant}`', norms, *cells])
     return markdown(['variant', 'norms', *labels], rows)
 
 

@@ -193,9 +193,13 @@ def test_report_says_what_estimated_norms_gain(tmp_path):
             for norms in ('trained', 'own')
         ]
         write_points(Run('any_depth', seed, tmp_path).file('norms.csv'), points)
+    alone = point('full_only', 0, 'full', 0.5, norms='all')
+    write_points(Run('full_only', 0, tmp_path).file('norms.csv'), [alone])
     write_report(tmp_path)
+    text = (tmp_path / 'report.md').read_text()
     row = '| `any_depth` | own | +0.005 (-0.010 .. +0.020) | +0.005 (-0.010 .. +0.020) |'
-    assert row in (tmp_path / 'report.md').read_text()
+    assert row in text
+    assert '| `full_only` | all |' not in text  # nothing to compare it with
 
 
 def test_claims_are_also_judged_with_all_norms_estimated_alike(tmp_path):
