@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from anydepth_core.errors import sentence
 from anydepth_core.evaluation.experiments.matrix import (
+    Changes,
     Run,
     runs_of,
     STUDIES,
@@ -51,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
     """Train and measure all runs that are not finished."""
     runs = runs_of(args.output, args.seeds, args.only)
     recipe = RECIPES / f'{STUDIES[args.study].recipe}.yaml'
-    total = sum(write_recipe(recipe, one, args.epochs, args.init) for one in runs)
+    changes = Changes(args.epochs, args.init, args.rate)
+    total = sum(write_recipe(recipe, one, changes) for one in runs)
 
     def training(one: Run) -> list[str]:
         return train_command(one, args.data)
@@ -135,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     trains.add_argument(
         '--init', default='', help='checkpoint or bundle that all runs start from (random weights)'
     )
+    trains.add_argument('--rate', type=float, help='learning rate instead of that of the recipe')
     command = commands.add_parser('report', help=report.__doc__)
     command.set_defaults(do=report)
     command.add_argument('--output', required=True, type=Path, help='folder of all runs')
