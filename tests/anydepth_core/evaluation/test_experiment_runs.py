@@ -172,10 +172,10 @@ def test_experiments_from_training_to_report(tool, data, tmp_path, capsys, monke
     assert 'choose another --output' in capsys.readouterr().err
 
 
-def test_norms_of_a_single_depth_are_refused(tool, tmp_path, capsys):
+def test_norms_without_finished_runs_are_refused(tool, tmp_path, capsys):
     place = ['bccd', '--data', str(tmp_path), '--output', str(tmp_path)]
     assert tool.main(['norms', *place, '--only', 'full_only']) == 1
-    assert 'full_only trains one depth only' in capsys.readouterr().err
+    assert 'no such run in' in capsys.readouterr().err
 
 
 def test_a_report_without_runs_is_refused(tool, tmp_path, capsys):
