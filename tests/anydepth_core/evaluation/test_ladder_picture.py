@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip('matplotlib', reason='the pictures are drawn')
-
 from anydepth_core.evaluation import ladder_picture
 from anydepth_core.evaluation.ladder_picture import Dot, draw, Picture
 
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    pytest.importorskip('matplotlib', reason='the pictures are drawn')
     figures: list[Any] = []
     monkeypatch.setattr(ladder_picture, 'save', lambda figure, path: figures.append(figure))
     return figures
