@@ -21,7 +21,6 @@ from tqdm import tqdm
 
 from anydepth_core.errors import sentence
 from anydepth_core.evaluation.experiments.matrix import (
-    Changes,
     Run,
     runs_of,
     STUDIES,
@@ -52,8 +51,9 @@ def run(args: argparse.Namespace) -> int:
     """Train and measure all runs that are not finished."""
     runs = runs_of(args.output, args.seeds, args.only)
     recipe = RECIPES / f'{STUDIES[args.study].recipe}.yaml'
-    changes = Changes(args.epochs, args.init, args.rate)
-    total = sum(write_recipe(recipe, one, changes) for one in runs)
+    asked = {'init': args.init, 'optimizer.rate': args.rate}
+    changes = {name: value for name, value in asked.items() if value is not None}
+    total = sum(write_recipe(recipe, one, args.epochs, changes) for one in runs)
 
     def training(one: Run) -> list[str]:
         return train_command(one, args.data)
@@ -135,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     trains.add_argument('--jobs', type=int, default=1, help='runs at a time (%(default)s)')
     trains.add_argument('--epochs', type=int, help='instead of those of the recipe')
     trains.add_argument(
-        '--init', default='', help='checkpoint or bundle that all runs start from (random weights)'
+        '--init', help='checkpoint or bundle that all runs start from (random weights)'
     )
     trains.add_argument('--rate', type=float, help='learning rate instead of that of the recipe')
     command = commands.add_parser('report', help=report.__doc__)

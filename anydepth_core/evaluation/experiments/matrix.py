@@ -116,56 +116,44 @@ def runs_of(output: Path, seeds: Sequence[int], only: Sequence[str] = ()) -> lis
     return [Run(name, seed, output) for seed in seeds for name in only or VARIANTS]
 
 
-@dataclass(frozen=True)
-class Changes:
-    """What all runs of a folder have other than the recipe.
-
-    Attributes:
-        epochs: epochs; the plain ones at the end change in the same ratio.
-        init: checkpoint or bundle to start from.
-        rate: learning rate.
-    """
-
-    epochs: int | None = None
-    init: str = ''
-    rate: float | None = None
-
-
-def recipe_of(base: Mapping[str, Any], run: Run, changes: Changes | None = None) -> dict[str, Any]:
+def recipe_of(
+    base: Mapping[str, Any],
+    run: Run,
+    epochs: int | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Return the recipe of a run: the base with the changes of its variant, and its seed.
 
     Args:
         base: recipe that the changes apply to.
         run: the run.
-        changes: what all runs have other than the recipe.
+        epochs: epochs instead of those of the recipe; the plain ones at the end change in the same
+            ratio.
+        changes: what all runs have other than the recipe, settings by dotted name.
     """
-    changes = changes or Changes()
     recipe = copy.deepcopy(dict(base))
-    for name, value in VARIANTS[run.variant].changes.items():
+    for name, value in {**VARIANTS[run.variant].changes, **(changes or {})}.items():
         place = recipe
         *parents, last = name.split('.')
         for parent in parents:
             place = place.setdefault(parent, {})
         place[last] = value
     recipe['seed'] = run.seed
-    if changes.epochs is not None:
-        ratio = changes.epochs / recipe['epochs']
-        recipe['plain_epochs'] = round(recipe.get('plain_epochs', 0) * ratio)
-        recipe['epochs'] = changes.epochs
-    if changes.init:
-        recipe['init'] = changes.init
-    if changes.rate is not None:
-        recipe['optimizer']['rate'] = changes.rate
+    if epochs is not None:
+        recipe['plain_epochs'] = round(recipe.get('plain_epochs', 0) * epochs / recipe['epochs'])
+        recipe['epochs'] = epochs
     return recipe
 
 
-def write_recipe(base: Path, run: Run, changes: Changes | None = None) -> int:
+def write_recipe(
+    base: Path, run: Run, epochs: int | None = None, changes: Mapping[str, Any] | None = None
+) -> int:
     """Write the recipe of a run beside its folder, and return its epochs; see ``recipe_of``.
 
     Raises:
         ValueError: if the recipe is not legal, or the run was started with another one.
     """
-    recipe = recipe_of(load_yaml(base), run, changes)
+    recipe = recipe_of(load_yaml(base), run, epochs, changes)
     path = run.file('yaml')
     text = yaml.safe_dump(recipe, sort_keys=False)
     if path.is_file() and path.read_text(encoding='utf-8') != text:

@@ -9,7 +9,6 @@ import pytest
 from anydepth_core.config import load_yaml
 from anydepth_core.evaluation.experiments.claims import CLAIMS, verdict
 from anydepth_core.evaluation.experiments.matrix import (
-    Changes,
     recipe_of,
     Run,
     runs_of,
@@ -71,7 +70,7 @@ def test_a_variant_changes_nothing_else_of_the_recipe(tmp_path):
 
 def test_fewer_epochs_keep_the_share_of_plain_ones(tmp_path):
     base = {'epochs': 50, 'plain_epochs': 10}
-    recipe = recipe_of(base, Run('any_depth', 0, tmp_path), Changes(epochs=10))
+    recipe = recipe_of(base, Run('any_depth', 0, tmp_path), epochs=10)
     assert (recipe['epochs'], recipe['plain_epochs']) == (10, 2)
 
 
@@ -79,10 +78,11 @@ def test_all_runs_can_have_other_weights_and_another_rate(tmp_path):
     base = {'epochs': 50, 'loss': {'alpha_base': 0.2}}
     assert 'init' not in recipe_of(base, Run('any_depth', 0, tmp_path))
     for variant in ('any_depth', 'full_only'):
-        recipe = recipe_of(base, Run(variant, 0, tmp_path), Changes(init='default'))
+        recipe = recipe_of(base, Run(variant, 0, tmp_path), changes={'init': 'default'})
         assert recipe['init'] == 'default'
     run = Run('any_depth', 0, tmp_path)
-    write_recipe(RECIPES / 'bccd.yaml', run, Changes(init='default', rate=8e-3))
+    changes = {'init': 'default', 'optimizer.rate': 8e-3}
+    write_recipe(RECIPES / 'bccd.yaml', run, changes=changes)
     settings = load_recipe(run.file('yaml'))
     assert (settings.init, settings.optimizer.rate) == ('default', 8e-3)
     with pytest.raises(ValueError, match='choose another --output'):
@@ -91,8 +91,8 @@ def test_all_runs_can_have_other_weights_and_another_rate(tmp_path):
 
 def test_a_run_is_not_continued_with_another_recipe(tmp_path):
     run = Run('any_depth', 0, tmp_path)
-    assert write_recipe(RECIPES / 'bccd.yaml', run, Changes(epochs=3)) == 3
-    write_recipe(RECIPES / 'bccd.yaml', run, Changes(epochs=3))
+    assert write_recipe(RECIPES / 'bccd.yaml', run, epochs=3) == 3
+    write_recipe(RECIPES / 'bccd.yaml', run, epochs=3)
     with pytest.raises(ValueError, match='choose another --output'):
         write_recipe(RECIPES / 'bccd.yaml', run)
 
